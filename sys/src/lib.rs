@@ -12,6 +12,7 @@
 //! | [`opcode`] | numbers and names of operations and registrations |
 //! | [`neighbours`] | what operations take from other kernel headers |
 //! | [`syscall`] | [`io_uring_setup`], [`io_uring_enter`], [`io_uring_register`] |
+//! | [`map`] | [`RingMap`]: checked offsets in, typed pointers out |
 //!
 //! Everything is also at the root. What is not here: opinions. Nothing builds entries, moves heads and
 //! tails, or decides which memory orderings apply; the crate `rawring` does.
@@ -20,12 +21,14 @@
 
 pub mod abi;
 pub mod consts;
+pub mod map;
 pub mod neighbours;
 pub mod opcode;
 pub mod syscall;
 
 pub use abi::*;
 pub use consts::*;
+pub use map::{Fork, Layout, MapError, RingMap, RingMemory, RingPointers};
 pub use neighbours::*;
 pub use opcode::*;
 pub use syscall::*;
