@@ -417,4 +417,39 @@ layouts! {
         rw_delay_ns,
         __resv,
     }
+    __kernel_timespec {
+        tv_sec,
+        tv_nsec,
+    }
+    open_how {
+        flags,
+        mode,
+        resolve,
+    }
+    futex_waitv {
+        val,
+        uaddr,
+        flags,
+        __reserved,
+    }
+    nvme_uring_cmd {
+        opcode,
+        flags,
+        rsvd1,
+        nsid,
+        cdw2,
+        cdw3,
+        metadata,
+        addr,
+        metadata_len,
+        data_len,
+        cdw10,
+        cdw11,
+        cdw12,
+        cdw13,
+        cdw14,
+        cdw15,
+        timeout_ms,
+        rsvd2,
+    }
 }

@@ -1,6 +1,6 @@
-//! Every constant of the table by name, with its value here, sign-extended to 64 bits.
+//! Every constant of the tables by name, with its value here, sign-extended to 64 bits.
 //!
-//! A row of the table whose name is missing in this list fails the test, and so does the reverse.
+//! A row of a table whose name is missing in this list fails the test, and so does the reverse.
 
 macro_rules! consts {
     ($($name:ident,)*) => {
@@ -311,4 +311,21 @@ consts! {
     IORING_MOCK_MGR_CMD_CREATE,
     IORING_MOCK_CMD_COPY_REGBUF,
     IORING_MOCK_COPY_FROM,
+    FUTEX_BITSET_MATCH_ANY,
+    FUTEX_WAITV_MAX,
+    FUTEX2_MPOL,
+    RWF_NOAPPEND,
+    RWF_ATOMIC,
+    RWF_DONTCACHE,
+    RWF_NOSIGNAL,
+    SCM_TSTAMP_SND,
+    SCM_TSTAMP_SCHED,
+    SCM_TSTAMP_ACK,
+    SCM_TSTAMP_COMPLETION,
+    BLOCK_URING_CMD_DISCARD,
+    BLOCK_URING_CMD_ZONE_RESET_ALL,
+    NVME_URING_CMD_IO,
+    NVME_URING_CMD_IO_VEC,
+    NVME_URING_CMD_ADMIN,
+    NVME_URING_CMD_ADMIN_VEC,
 }

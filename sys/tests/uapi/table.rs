@@ -1,8 +1,12 @@
-//! The table, read. A line that it cannot read is an error, not a comment.
+//! The tables, read. A line that it cannot read is an error, not a comment.
 
 use std::collections::BTreeMap;
 
-const TABLE: &str = include_str!("../linux-7.3.tsv");
+/// The io_uring headers.
+pub const IO_URING: &str = include_str!("../linux-7.3.tsv");
+
+/// What comes from other headers.
+pub const NEIGHBOURS: &str = include_str!("../neighbours-7.3.tsv");
 
 /// A struct by C.
 pub struct StructRow {
@@ -32,10 +36,15 @@ pub struct Table {
 }
 
 impl Table {
+    /// Both tables.
     pub fn read() -> Self {
+        Self::of(&[IO_URING, NEIGHBOURS])
+    }
+
+    pub fn of(tables: &[&str]) -> Self {
         let mut table =
             Self { consts: BTreeMap::new(), structs: BTreeMap::new(), fields: BTreeMap::new(), order: Vec::new() };
-        for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
+        for line in tables.iter().flat_map(|text| text.lines()).filter(|line| !line.starts_with('#')) {
             let columns: Vec<&str> = line.split('\t').collect();
             let twice = match columns[..] {
                 ["const", _header, name, value, _where] => {
