@@ -62,8 +62,13 @@ fn what_the_kernel_says_is_taken() {
 
 #[test]
 fn no_sqarray_never_yields_the_offset_zero() {
-    let l = check(&params(IORING_SETUP_NO_SQARRAY)).unwrap();
+    let mut p = params(IORING_SETUP_NO_SQARRAY);
+    let l = check(&p).unwrap();
     assert_eq!((l.sq_array, l.sq_head), (None, 0));
+    // The kernel does not write the field then, so whatever the caller had in it may still be there.
+    p.sq_off.array = u32::MAX;
+    assert_eq!(check(&p), Ok(l));
+    assert_eq!(ring_len(&p), Ok(64 + 16 * 16));
     // And with an array, the offset 0 is where the head is, not an array.
     let mut p = params(0);
     p.sq_off.array = 0;
