@@ -15,7 +15,7 @@
 //! and other servers belong to crates for those.
 
 use crate::abi::layout;
-use rustix::ioctl::opcode;
+use rustix::ioctl::{Opcode, opcode};
 
 /// `linux/time_types.h`: a time of 64-bit fields on every target; not libc's `timespec`, which is
 /// smaller on some 32-bit targets.
@@ -82,10 +82,15 @@ pub const SCM_TSTAMP_ACK: u32 = 2;
 /// `linux/errqueue.h`, the type of a transmit timestamp: when the device reported the packet as sent.
 pub const SCM_TSTAMP_COMPLETION: u32 = 3;
 
+/// An ioctl number as a command. It has 32 bits; rustix's type for it has 32 or 64, depending on the target.
+const fn command(number: Opcode) -> u32 {
+    number as usize as u32
+}
+
 /// `linux/blkdev.h`, `sqe.cmd_op` on a block device: discard `sqe.addr3` bytes from `sqe.addr` on.
-pub const BLOCK_URING_CMD_DISCARD: u32 = opcode::none(0x12, 0);
+pub const BLOCK_URING_CMD_DISCARD: u32 = command(opcode::none(0x12, 0));
 /// `linux/blkdev.h`, `sqe.cmd_op` on a block device: reset all zones.
-pub const BLOCK_URING_CMD_ZONE_RESET_ALL: u32 = opcode::none(0x12, 1);
+pub const BLOCK_URING_CMD_ZONE_RESET_ALL: u32 = command(opcode::none(0x12, 1));
 
 /// `linux/nvme_ioctl.h`: an NVMe command, in `cmd` of an entry of 128 bytes.
 #[repr(C)]
@@ -131,10 +136,10 @@ pub struct nvme_uring_cmd {
 layout!(nvme_uring_cmd: size 72, align 8, align32 4);
 
 /// `linux/nvme_ioctl.h`, `sqe.cmd_op` on a namespace: an I/O command.
-pub const NVME_URING_CMD_IO: u32 = opcode::read_write::<nvme_uring_cmd>(b'N', 0x80);
+pub const NVME_URING_CMD_IO: u32 = command(opcode::read_write::<nvme_uring_cmd>(b'N', 0x80));
 /// `linux/nvme_ioctl.h`, `sqe.cmd_op` on a namespace: an I/O command with vectors.
-pub const NVME_URING_CMD_IO_VEC: u32 = opcode::read_write::<nvme_uring_cmd>(b'N', 0x81);
+pub const NVME_URING_CMD_IO_VEC: u32 = command(opcode::read_write::<nvme_uring_cmd>(b'N', 0x81));
 /// `linux/nvme_ioctl.h`, `sqe.cmd_op` on a controller: an admin command.
-pub const NVME_URING_CMD_ADMIN: u32 = opcode::read_write::<nvme_uring_cmd>(b'N', 0x82);
+pub const NVME_URING_CMD_ADMIN: u32 = command(opcode::read_write::<nvme_uring_cmd>(b'N', 0x82));
 /// `linux/nvme_ioctl.h`, `sqe.cmd_op` on a controller: an admin command with vectors.
-pub const NVME_URING_CMD_ADMIN_VEC: u32 = opcode::read_write::<nvme_uring_cmd>(b'N', 0x83);
+pub const NVME_URING_CMD_ADMIN_VEC: u32 = command(opcode::read_write::<nvme_uring_cmd>(b'N', 0x83));

@@ -19,7 +19,6 @@ macro_rules! numbered {
         pub const $names: &[&str] = &[$(stringify!($name)),*];
 
         $(#[$last_doc])*
-        #[expect(clippy::cast_possible_truncation, reason = "the lists are far shorter than 256")]
         pub const $last: $ty = $names.len() as $ty;
 
         const _: () = {

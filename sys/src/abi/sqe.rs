@@ -71,7 +71,6 @@ impl io_uring_sqe {
     /// Of [`SqeField::CMD`] it is the first 8 bytes; [`cmd_mut`](Self::cmd_mut) gives all. With a constant
     /// `field` this is a single store.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "cutting is what is promised")]
     pub const fn set(&mut self, field: SqeField, value: u64) {
         let o = field.offset();
         let at = &raw mut *self as *mut u8;

@@ -48,11 +48,6 @@ unsafe fn syscall6(call: Call, args: [usize; 6]) -> Result<u32, Errno> {
 
 /// Takes apart what the kernel returned.
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "error numbers are below 4096, and all results of these calls are non-negative ints"
-)]
 const fn result(ret: isize) -> Result<u32, Errno> {
     if ret < 0 { Err(Errno::from_raw_os_error(-(ret as i32))) } else { Ok(ret as u32) }
 }
@@ -127,7 +122,6 @@ pub unsafe fn io_uring_register(fd: i32, opcode: u32, arg: *mut c_void, nr_args:
 
 /// A descriptor as a register; the kernel looks at the low 32 bits only.
 #[inline(always)]
-#[expect(clippy::cast_sign_loss, reason = "-1 means no ring, and keeps its bits")]
 const fn fd_arg(fd: i32) -> usize {
     fd as isize as usize
 }
