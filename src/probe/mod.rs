@@ -1,0 +1,296 @@
+//! What this kernel can do, and with which certainty.
+//!
+//! A kernel tells which operation numbers it has, its features, and (Linux 6.18) its flags. It tells nothing of
+//! variants: that `RECV` can be multishot is in no table of its. Those are judged by what came with the same release:
+//! see [`Answer`]. The version string decides nothing, for distributions backport; [`kernel_release`] is for people.
+//!
+//! Where there is no io_uring at all, [`Probe::new`] says why: its error is the diagnosis.
+
+mod query;
+
+pub use query::query_opcodes;
+
+use core::fmt;
+use core::mem::size_of;
+
+use rustix::io::Errno;
+
+use crate::flags::{EnterFlags, Features, FlagInfo, SetupFlags, SqeFlags};
+use crate::op::{self, OpInfo, Opcode};
+use crate::ring::Ring;
+use crate::setup::{Setup, SetupError, unknown_flags};
+use crate::version::Version;
+use rawring_sys as sys;
+
+/// What a kernel can do.
+///
+/// ```
+/// use rawring::{op::Nop, probe::Probe};
+///
+/// let probe = Probe::new()?;
+/// assert!(probe.supports(Nop::INFO));
+/// probe.require(Nop::INFO)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Probe {
+    supported: [bool; 256],
+    last_op: u8,
+    features: Features,
+    setup_flags: SetupFlags,
+    query: Option<sys::io_uring_query_opcode>,
+    level: Version,
+}
+
+/// Whether the kernel has an operation, and how that is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// The kernel says so.
+    Yes,
+    /// The kernel has the opcode, and something else that came with the release of this variant or a later one.
+    /// Nothing says it of the variant itself.
+    Likely,
+    /// The kernel has the opcode, and nothing that came with the release of this variant or a later one. A few
+    /// releases brought nothing by which they could be told, so it may have the variant.
+    Unlikely,
+    /// The kernel says that it does not have the opcode.
+    No,
+}
+
+/// An operation that this kernel does not have, as far as can be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsupported {
+    /// The operation.
+    pub op: &'static OpInfo,
+    /// The release that brought it.
+    pub since: Version,
+}
+
+/// One operation number, in [`Probe::operations`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Operation {
+    /// The number.
+    pub opcode: Opcode,
+    /// Whether the kernel has it.
+    pub supported: bool,
+    /// The release that brought it; `None` for numbers that this crate does not know.
+    pub since: Option<Version>,
+}
+
+/// One flag or feature, in [`Probe::setup_flags`] and its kin.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Its name, bits and release.
+    pub info: FlagInfo,
+    /// Whether the kernel has it.
+    pub supported: bool,
+}
+
+/// How large queues can be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Slots of a submission queue.
+    pub entries: u32,
+    /// Slots of a completion queue.
+    pub cq_entries: u32,
+}
+
+impl Probe {
+    /// Asks by means of a tiny ring of its own.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no io_uring here.
+    pub fn new() -> Result<Probe, SetupError> {
+        let ring = Setup::new(1).build()?;
+        // Every kernel above the floor can be probed. One that refuses all the same has no operation to offer.
+        Ok(Probe::of(&ring).unwrap_or_else(|_| Probe::from(&ring, &Room::EMPTY)))
+    }
+
+    /// Asks by means of `ring`.
+    ///
+    /// # Errors
+    ///
+    /// What `io_uring_register` says: `EEXIST` where the ring belongs to another thread, `EBADF` for a ring without
+    /// descriptor there, `EACCES` where restrictions forbid it.
+    pub fn of(ring: &Ring) -> Result<Probe, Errno> {
+        let mut room = Room::EMPTY;
+        // SAFETY: the argument is a zeroed head with room for as many operations as `count` says, written during the
+        // call only.
+        unsafe { ring.register_raw(sys::IORING_REGISTER_PROBE, (&raw mut room).cast(), room.ops.len() as u32) }?;
+        Ok(Probe::from(ring, &room))
+    }
+
+    fn from(ring: &Ring, room: &Room) -> Probe {
+        let mut supported = [false; 256];
+        for op in room.ops.iter().take(usize::from(room.head.ops_len)) {
+            supported[usize::from(op.op)] = op.flags & sys::IO_URING_OP_SUPPORTED != 0;
+        }
+        let all = SetupFlags::INFO.iter().fold(SetupFlags::empty(), |all, flag| all | setup_flag(flag));
+        let query = query_opcodes();
+        let setup_flags = match query {
+            Some(answer) => SetupFlags::from_bits_retain(answer.ring_setup_flags as u32),
+            None => all.difference(unknown_flags(all).unwrap_or_default()),
+        };
+        let mut probe = Probe {
+            supported,
+            last_op: room.head.last_op,
+            features: ring.features(),
+            setup_flags,
+            query,
+            level: Version::new(5, 15),
+        };
+        probe.level = probe.marks().fold(probe.level, Version::max);
+        probe
+    }
+
+    /// The releases of what the kernel has.
+    fn marks(&self) -> impl Iterator<Item = Version> + '_ {
+        let operations = self.operations().filter(|op| op.supported).filter_map(|op| op.since);
+        let flags = self.features().chain(self.setup_flags()).chain(self.enter_flags()).chain(self.sqe_flags());
+        operations.chain(flags.filter(|flag| flag.supported).map(|flag| flag.info.since))
+    }
+
+    /// Whether the kernel has this opcode.
+    #[must_use]
+    pub fn supports_opcode(&self, opcode: u8) -> bool {
+        self.supported[usize::from(opcode)]
+    }
+
+    /// Whether the kernel has this operation, and how that is known.
+    #[must_use]
+    pub fn answer(&self, op: &OpInfo) -> Answer {
+        if !self.supports_opcode(op.opcode.0) {
+            Answer::No
+        } else if op::since(op.opcode).is_none_or(|first| op.since <= first) {
+            Answer::Yes
+        } else if op.since <= self.level {
+            Answer::Likely
+        } else {
+            Answer::Unlikely
+        }
+    }
+
+    /// Whether the kernel has this operation for certain, or [likely](Answer::Likely).
+    #[must_use]
+    pub fn supports(&self, op: &OpInfo) -> bool {
+        matches!(self.answer(op), Answer::Yes | Answer::Likely)
+    }
+
+    /// As [`supports`](Self::supports), for use with `?`.
+    ///
+    /// # Errors
+    ///
+    /// The operation and the release that brought it.
+    pub fn require(&self, op: &'static OpInfo) -> Result<(), Unsupported> {
+        if self.supports(op) { Ok(()) } else { Err(Unsupported { op, since: op.since }) }
+    }
+
+    /// All operation numbers that the crate or the kernel knows.
+    pub fn operations(&self) -> impl Iterator<Item = Operation> + '_ {
+        let last = self.last_op.max(sys::IORING_OP_LAST - 1);
+        (0..=last).map(|number| {
+            let opcode = Opcode(number);
+            Operation { opcode, supported: self.supports_opcode(number), since: op::since(opcode) }
+        })
+    }
+
+    /// The features of the kernel's rings.
+    pub fn features(&self) -> impl Iterator<Item = Flag> + use<> {
+        flags(Features::INFO, u64::from(self.features.bits()))
+    }
+
+    /// The setup flags: as the kernel says where it can be asked, else found by trying each.
+    pub fn setup_flags(&self) -> impl Iterator<Item = Flag> + use<> {
+        flags(SetupFlags::INFO, u64::from(self.setup_flags.bits()))
+    }
+
+    /// The flags of `io_uring_enter`. Nothing where the kernel cannot be [asked](Self::query).
+    pub fn enter_flags(&self) -> impl Iterator<Item = Flag> + use<> {
+        self.query.into_iter().flat_map(|answer| flags(EnterFlags::INFO, answer.enter_flags))
+    }
+
+    /// The flags that every entry has. Nothing where the kernel cannot be [asked](Self::query).
+    pub fn sqe_flags(&self) -> impl Iterator<Item = Flag> + use<> {
+        self.query.into_iter().flat_map(|answer| flags(SqeFlags::INFO, answer.sqe_flags))
+    }
+
+    /// Whether the kernel takes all of these setup flags; whether together is not said.
+    #[must_use]
+    pub fn supports_setup(&self, flags: SetupFlags) -> bool {
+        self.setup_flags.bits() & flags.bits() == flags.bits()
+    }
+
+    /// Whether the kernel has all of these features.
+    #[must_use]
+    pub fn has(&self, features: Features) -> bool {
+        self.features.bits() & features.bits() == features.bits()
+    }
+
+    /// What the kernel said of itself; `None` before Linux 6.18. It may have bits that this crate has no name for.
+    #[must_use]
+    pub fn query(&self) -> Option<&sys::io_uring_query_opcode> {
+        self.query.as_ref()
+    }
+
+    /// The latest release of which this kernel has anything at all; never below 5.15. Variants are judged by it.
+    #[must_use]
+    pub fn level(&self) -> Version {
+        self.level
+    }
+}
+
+impl Limits {
+    /// Has the kernel cut a ring to the largest that it makes, and tells how large that is. The ring, some megabytes,
+    /// is there for as long as the call.
+    ///
+    /// # Errors
+    ///
+    /// Why the kernel made none: it may have too little memory for one this large.
+    pub fn measure() -> Result<Limits, SetupError> {
+        let ring = Setup::new(u32::MAX).cq_entries(u32::MAX).clamp().build()?;
+        Ok(Limits { entries: ring.sq_entries(), cq_entries: ring.cq_entries() })
+    }
+}
+
+/// The kernel's version as it calls itself, for people to read.
+#[must_use]
+pub fn kernel_release() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    Some(text.trim_end().to_owned())
+}
+
+fn setup_flag(flag: &FlagInfo) -> SetupFlags {
+    SetupFlags::from_bits_retain(flag.bits as u32)
+}
+
+/// Each of these flags with whether it is in `bits`.
+fn flags(infos: &'static [FlagInfo], bits: u64) -> impl Iterator<Item = Flag> {
+    infos.iter().map(move |&info| Flag { info, supported: bits & info.bits == info.bits })
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unsupported { op, since } = self;
+        write!(f, "this kernel does not have {} ({:?}), which came with Linux {since}", op.name, op.opcode)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+/// What a probe is written into: the head and the operations after it.
+#[repr(C)]
+struct Room {
+    head: sys::io_uring_probe,
+    ops: [sys::io_uring_probe_op; 256],
+}
+
+impl Room {
+    const EMPTY: Room = Room { head: sys::io_uring_probe::ZERO, ops: [sys::io_uring_probe_op::ZERO; 256] };
+}
+
+// The kernel counts from the head on.
+const _: () = assert!(
+    size_of::<Room>() == size_of::<sys::io_uring_probe>() + 256 * size_of::<sys::io_uring_probe_op>()
+        && size_of::<sys::io_uring_probe_op>() == 8
+);
