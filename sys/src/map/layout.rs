@@ -149,13 +149,16 @@ pub fn layout(p: &io_uring_params, ring_len: usize, sqes_len: usize) -> Result<L
             0 => None,
             offset => Some(parts.word("cq_off.flags", offset)?),
         },
-        cqes: parts.part("cq_off.cqes", cq.cqes, cqes_bytes(p), align_of::<io_uring_cqe>())?,
+        cqes: parts.part("cq_off.cqes", cq.cqes, cqes_bytes(p), CQE_ALIGN)?,
         sq_entries: p.sq_entries,
         sqe_shift: sqe_shift(p),
         cq_entries: p.cq_entries,
         cqe_shift: cqe_shift(p),
     })
 }
+
+/// What completion slots are aligned to, also on 32-bit x86, where the type would do with 4.
+const CQE_ALIGN: usize = 8;
 
 /// Twelve words, the array and the slots.
 const MAX_PARTS: usize = 14;

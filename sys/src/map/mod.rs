@@ -21,6 +21,7 @@ pub use memory::RingMemory;
 
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
@@ -35,7 +36,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fork {
     /// Nothing (`MADV_DONTFORK`). Touching the ring in the child is a segmentation fault, where otherwise
-    /// parent and child would both move the same heads and tails.
+    /// parent and child would both move the same heads and tails. Dropping the map there unmaps nothing.
     #[default]
     DontFork,
     /// The same memory, shared. For programs that pass a ring on to a child on purpose.
@@ -211,6 +212,8 @@ impl RingMap {
 struct Mapping {
     start: NonNull<c_void>,
     len: usize,
+    /// The process that keeps this mapping from its children; 0 if they inherit it.
+    home: AtomicI32,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread; this type gives out its address and unmaps it.
@@ -238,7 +241,7 @@ impl Mapping {
     /// It must be what a successful mmap returned, all of it, and nobody else's to unmap.
     unsafe fn own(at: *mut c_void, len: usize) -> Self {
         // SAFETY: mmap maps at zero only by MAP_FIXED.
-        Self { start: unsafe { NonNull::new_unchecked(at) }, len }
+        Self { start: unsafe { NonNull::new_unchecked(at) }, len, home: AtomicI32::new(0) }
     }
 
     const fn start(&self) -> NonNull<c_void> {
@@ -247,12 +250,26 @@ impl Mapping {
 
     fn dont_fork(&self) -> Result<(), Errno> {
         // SAFETY: the range is a mapping of ours, and the advice changes nothing in this process.
-        unsafe { madvise(self.start.as_ptr(), self.len, Advice::LinuxDontFork) }
+        unsafe { madvise(self.start.as_ptr(), self.len, Advice::LinuxDontFork) }?;
+        // Relaxed: whoever drops the mapping has it for itself by then, and a child is a copy.
+        self.home.store(process(), Ordering::Relaxed);
+        Ok(())
     }
+}
+
+/// The number of this process.
+fn process() -> i32 {
+    // SAFETY: getpid only returns a number, and never fails.
+    unsafe { libc::getpid() }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        let home = *self.home.get_mut();
+        if home != 0 && home != process() {
+            // There is no such mapping in a forked child; at its address there may be another by now.
+            return;
+        }
         // SAFETY: the mapping is ours, and who uses its pointers later breaks the promise of RingPointers.
         let unmapped = unsafe { munmap(self.start.as_ptr(), self.len) };
         // It can fail only for a range that is not a mapping's, or if splitting one needs memory.
