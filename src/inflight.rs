@@ -1,0 +1,469 @@
+//! Safe submission of owned state: pipelines, servers, futures.
+//!
+//! Who owns what, when: [`InFlight::start`] moves the state to a place whose address does not change and lets a
+//! closure borrow from it what the entry needs. From then on nobody touches the state: it is lent to the kernel until
+//! the operation's last completion, which for a zero-copy send is the notification, and then it is moved out to the
+//! caller. An entry that the kernel never saw gives its state back at once. Dropping the whole cancels and drains; what
+//! cannot be drained is leaked, never freed. Forgetting it frees nothing either.
+
+use std::cell::UnsafeCell;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::cqe::{Cqe, Notification};
+use crate::queue::Pos;
+use crate::ring::Ring;
+use crate::scope::{ScopeError, Ticket};
+use crate::sqe::{Sqe, Sqe128};
+use crate::submit::{Entry, Reason, Refused};
+use crate::tokens::{Met, Target, Tokens};
+use crate::wait::{Submitted, Wait};
+
+/// How long a drop waits for operations that show no sign of ending, before it leaks their states.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A ring, and the states that are lent to its operations.
+///
+/// ```
+/// use rawring::{Event, InFlight, Ring, op::Read};
+/// use std::fs::File;
+///
+/// struct Block { file: File, bytes: Vec<u8> }
+///
+/// let mut ring = InFlight::new(Ring::new(8)?)?;
+/// # let path = std::env::temp_dir().join(format!("rawring-inflight-{}", std::process::id()));
+/// # std::fs::write(&path, b"some text")?;
+/// let block = Block { file: File::open(&path)?, bytes: vec![0; 4096] };
+/// # std::fs::remove_file(&path)?;
+/// ring.start(block, |block| Read::new(&block.file, &mut block.bytes).offset(0).into())?;
+/// ring.submit_and_wait(1)?;
+/// while let Some(event) = ring.next_event() {
+///     if let Event::Done(done) = event {
+///         let read = done.cqe.result()? as usize;
+///         assert_eq!(&done.state.bytes[..read], b"some text");
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The closure can name nothing but the state and what is `'static`:
+///
+/// ```compile_fail
+/// # use rawring::{InFlight, Ring, op::Read, operand::Fixed};
+/// # let mut ring: InFlight<()> = InFlight::new(Ring::new(8)?)?;
+/// let mut local = [0; 16];
+/// ring.start((), |_| Read::new(Fixed(0), &mut local).into())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct InFlight<S: 'static> {
+    inner: ManuallyDrop<Inner<S>>,
+}
+
+struct Inner<S> {
+    ring: Ring,
+    tokens: Tokens<Op>,
+    states: States<S>,
+    start: Pos,
+}
+
+/// What is known of an operation that has not ended.
+#[derive(Default)]
+struct Op {
+    /// Its latest completion with more to come: for a zero-copy send, the result.
+    latest: Option<Cqe>,
+}
+
+/// What a completion meant.
+#[derive(Debug)]
+pub enum Event<S> {
+    /// An operation ended, and its state is back.
+    Done(Done<S>),
+    /// An operation reported and goes on: a shot of a multishot operation, or the result of a zero-copy send whose data
+    /// the kernel still needs.
+    More(Ticket, Cqe),
+    /// A completion of something that was not started here.
+    Foreign(Cqe),
+}
+
+/// An operation that ended.
+#[derive(Debug)]
+pub struct Done<S> {
+    /// What was lent to it.
+    pub state: S,
+    /// Its name since it was started.
+    pub ticket: Ticket,
+    /// Its result. For a zero-copy send this is the first completion, not the notification.
+    pub cqe: Cqe,
+    /// The notification of a zero-copy send.
+    pub notification: Option<Notification>,
+}
+
+/// What [`InFlight::shutdown`] gives back: a ring on which nothing of this `InFlight` is in flight any more.
+#[derive(Debug)]
+pub struct Drained<S> {
+    /// The ring. Completions that were not ours come first from its [`completions`](Ring::completions).
+    pub ring: Ring,
+    /// The operations that ended while draining, cancelled ones among them.
+    pub ended: Vec<Done<S>>,
+    /// The states of entries that the kernel never saw.
+    pub unsubmitted: Vec<S>,
+}
+
+impl<S: 'static> InFlight<S> {
+    /// Takes the ring over. Entries already in its queue, and operations in flight on it, stay what they are; their
+    /// completions arrive as [`Event::Foreign`].
+    ///
+    /// # Errors
+    ///
+    /// The ring comes back if the kernel cannot cancel by "any" (it came with Linux 5.19), or asking it failed.
+    pub fn new(mut ring: Ring) -> Result<Self, Unfit> {
+        let reason = match ring.has_cancel_any() {
+            Ok(true) => {
+                let start = ring.mark();
+                let inner = Inner { ring, tokens: Tokens::new(), states: States::new(), start };
+                return Ok(InFlight { inner: ManuallyDrop::new(inner) });
+            }
+            Ok(false) => ScopeError::NoCancelAny,
+            Err(errno) => ScopeError::Probe(errno),
+        };
+        Err(Unfit { ring, reason })
+    }
+
+    /// Lends `state` to an operation: `entry` borrows from it what the operation needs. The operation starts when it is
+    /// submitted.
+    ///
+    /// The entry's `user_data` is overwritten; the ticket names the operation.
+    ///
+    /// # Errors
+    ///
+    /// The state comes back when the queue is full, or when the entry asks for no completion on success.
+    #[inline]
+    pub fn start<F>(&mut self, state: S, entry: F) -> Result<Ticket, Refused<S>>
+    where
+        F: for<'a> FnOnce(&'a mut S) -> Sqe<'a>,
+    {
+        self.lend(state, entry)
+    }
+
+    /// As [`start`](Self::start), for an entry of 128 bytes.
+    pub fn start128<F>(&mut self, state: S, entry: F) -> Result<Ticket, Refused<S>>
+    where
+        F: for<'a> FnOnce(&'a mut S) -> Sqe128<'a>,
+    {
+        self.lend(state, entry)
+    }
+
+    #[inline]
+    fn lend<'a, E: Entry + 'a>(&mut self, state: S, entry: impl FnOnce(&'a mut S) -> E) -> Result<Ticket, Refused<S>> {
+        let Inner { ring, tokens, states, .. } = &mut *self.inner;
+        let Some(slot) = tokens.next_slot() else {
+            return Err(Refused { entry: state, reason: Reason::TooMany });
+        };
+        let place = states.place(slot);
+        // SAFETY: the slot is free, so its place holds nothing that would have to be dropped, and nobody uses it.
+        unsafe { place.write(state) };
+        let unwinding = DropInPlace(place);
+        // SAFETY: the place was just filled and does not move or go away until the state is taken out of it. Nobody
+        // else has a reference to it; what the entry keeps of this one is the kernel's from here on.
+        let entry = entry(unsafe { &mut *place });
+        std::mem::forget(unwinding);
+        match tokens.push(ring, Op::default(), entry) {
+            Ok(key) => Ok(Ticket(key)),
+            Err((_, Refused { entry, reason })) => {
+                drop(entry);
+                // SAFETY: the entry, which borrowed from the state, never reached the queue and is gone.
+                Err(Refused { entry: unsafe { place.read() }, reason })
+            }
+        }
+    }
+
+    /// What the next completion in the queue means; `None` when there is none. Makes no system call.
+    #[inline]
+    pub fn next_event(&mut self) -> Option<Event<S>> {
+        let Inner { ring, tokens, states, .. } = &mut *self.inner;
+        if let Some(kept) = ring.kept() {
+            return Some(Event::Foreign(kept));
+        }
+        while let Some(cqe) = ring.pop() {
+            match tokens.meet(&cqe) {
+                Met::Foreign => return Some(Event::Foreign(cqe)),
+                Met::Internal => {}
+                Met::More(op) => {
+                    op.latest = Some(cqe);
+                    return Some(Event::More(Ticket(cqe.user_data()), cqe));
+                }
+                Met::Last(op) => return Some(Event::Done(states.done(cqe, op))),
+            }
+        }
+        None
+    }
+
+    /// The next event; submits, and waits for one, as long as there is none.
+    ///
+    /// Waits for ever if nothing is in flight or queued.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::submit_with`].
+    pub fn wait_event(&mut self) -> Result<Event<S>, Errno> {
+        loop {
+            if let Some(event) = self.next_event() {
+                return Ok(event);
+            }
+            self.submit_and_wait(1)?;
+        }
+    }
+
+    /// Asks the kernel to cancel an operation. Its [`Done`] tells what became of it; the request itself is not
+    /// reported. An operation that has ended already is left alone.
+    ///
+    /// # Errors
+    ///
+    /// `Reason::Full` if the submission queue has no room.
+    pub fn cancel(&mut self, ticket: Ticket) -> Result<(), Reason> {
+        let Inner { ring, tokens, .. } = &mut *self.inner;
+        if tokens.is_live(ticket.0) { tokens.push_cancellation(ring, Target::Key(ticket.0)) } else { Ok(()) }
+    }
+
+    /// Puts an entry that borrows nothing, and has no state, into the queue. See
+    /// [`Submissions::push`](crate::Submissions::push). Its completions arrive as [`Event::Foreign`].
+    pub fn push(&mut self, entry: impl Into<Sqe<'static>>) -> Result<(), Refused<Sqe<'static>>> {
+        self.inner.ring.push(entry)
+    }
+
+    /// See [`Submissions::submit`](crate::Submissions::submit).
+    #[inline]
+    pub fn submit(&mut self) -> Result<u32, Errno> {
+        let Inner { ring, tokens, .. } = &mut *self.inner;
+        let result = ring.submit();
+        tokens.submitted(ring);
+        result
+    }
+
+    /// See [`Ring::submit_and_wait`].
+    #[inline]
+    pub fn submit_and_wait(&mut self, want: u32) -> Result<Submitted, Errno> {
+        self.submit_with(&Wait::new(want))
+    }
+
+    /// See [`Ring::submit_with`].
+    #[inline]
+    pub fn submit_with(&mut self, wait: &Wait<'_>) -> Result<Submitted, Errno> {
+        let Inner { ring, tokens, .. } = &mut *self.inner;
+        let result = ring.submit_with(wait);
+        tokens.submitted(ring);
+        result
+    }
+
+    /// Operations that were started and have not ended.
+    pub fn in_flight(&self) -> usize {
+        self.inner.tokens.live()
+    }
+
+    /// Entries that fit into the submission queue now.
+    pub fn room(&self) -> u32 {
+        self.inner.ring.room()
+    }
+
+    /// The ring, for asking it things.
+    pub fn ring(&self) -> &Ring {
+        &self.inner.ring
+    }
+
+    /// The ring, for everything else.
+    ///
+    /// # Safety
+    ///
+    /// 1. The ring stays in its place: it is not swapped or replaced.
+    /// 2. Nobody but this `InFlight` reaps completions from it while operations are in flight.
+    /// 3. Nothing pushed to it has a `user_data` that is [reserved](crate::UserData::is_reserved).
+    pub unsafe fn ring_mut(&mut self) -> &mut Ring {
+        &mut self.inner.ring
+    }
+
+    /// Takes back what was not submitted, cancels everything in flight, waits for the last completions, and gives back
+    /// the ring and all states.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel no longer lets this thread submit or wait on the ring. What ended before that is in the error,
+    /// and so is this `InFlight`.
+    pub fn shutdown(self) -> Result<Drained<S>, ShutdownError<S>> {
+        self.end(None)
+    }
+
+    fn end(mut self, patience: Option<Duration>) -> Result<Drained<S>, ShutdownError<S>> {
+        let Inner { ring, tokens, states, start } = &mut *self.inner;
+        let mut ended = Vec::new();
+        let mut unsubmitted = Vec::new();
+        // SAFETY: of an entry taken back, the kernel has seen nothing, so its state is ours again.
+        tokens.retract(ring, *start, |slot, _| unsubmitted.push(unsafe { states.place(slot).read() }));
+        let drained = tokens.drain(ring, patience, |cqe, met| match met {
+            Met::More(op) => op.latest = Some(cqe),
+            Met::Last(op) => ended.push(states.done(cqe, op)),
+            Met::Foreign | Met::Internal => {}
+        });
+        if let Err(errno) = drained {
+            return Err(ShutdownError { in_flight: self, ended, unsubmitted, errno });
+        }
+        // SAFETY: `self` is forgotten, so its drop does not take `inner` a second time.
+        let Inner { ring, states, .. } = unsafe { ManuallyDrop::take(&mut self.inner) };
+        std::mem::forget(self);
+        // SAFETY: nothing is live, so no place is lent to the kernel and none holds a state.
+        unsafe { states.free() };
+        Ok(Drained { ring, ended, unsubmitted })
+    }
+}
+
+impl<S: 'static> Drop for InFlight<S> {
+    fn drop(&mut self) {
+        // SAFETY: this is the drop, so `inner` is not used afterwards.
+        let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
+        let again = InFlight { inner: ManuallyDrop::new(inner) };
+        if let Err(ShutdownError { mut in_flight, .. }) = again.end(Some(PATIENCE)) {
+            // SAFETY: `in_flight` is forgotten, so nothing takes `inner` a second time.
+            let Inner { ring, states, .. } = unsafe { ManuallyDrop::take(&mut in_flight.inner) };
+            std::mem::forget(in_flight);
+            // The kernel may still use the states: they stay where they are for good.
+            drop(ring);
+            std::mem::forget(states);
+        }
+    }
+}
+
+// SAFETY: the raw pointers in it lead to states that it owns, and no thread but the owner's uses them.
+unsafe impl<S: Send> Send for InFlight<S> {}
+
+impl<S> AsFd for InFlight<S> {
+    /// # Panics
+    ///
+    /// As for [`Ring`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.ring.as_fd()
+    }
+}
+
+impl<S> std::fmt::Debug for InFlight<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InFlight").field("in_flight", &self.in_flight()).field("ring", self.ring()).finish()
+    }
+}
+
+/// Drops a state whose closure panicked.
+struct DropInPlace<S>(*mut S);
+
+impl<S> Drop for DropInPlace<S> {
+    fn drop(&mut self) {
+        // SAFETY: made only for a filled place whose entry never came to be.
+        unsafe { self.0.drop_in_place() };
+    }
+}
+
+/// Places for states, in chunks that never move. Frees nothing by itself: places may be lent to the kernel.
+struct States<S> {
+    chunks: Vec<*mut Place<S>>,
+}
+
+type Place<S> = UnsafeCell<MaybeUninit<S>>;
+
+/// Places in a chunk.
+const CHUNK: usize = 64;
+
+impl<S> States<S> {
+    fn new() -> Self {
+        States { chunks: Vec::new() }
+    }
+
+    /// The place of a slot.
+    #[inline(always)]
+    fn place(&mut self, slot: u32) -> *mut S {
+        let (chunk, index) = (slot as usize / CHUNK, slot as usize % CHUNK);
+        while chunk >= self.chunks.len() {
+            self.grow();
+        }
+        // SAFETY: a chunk has `CHUNK` places, and the index is below that.
+        UnsafeCell::raw_get(unsafe { self.chunks[chunk].add(index) }).cast()
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let chunk: Box<[Place<S>]> = (0..CHUNK).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
+        self.chunks.push(Box::into_raw(chunk).cast());
+    }
+
+    /// Moves the state of an operation out, now that it has ended.
+    #[inline(always)]
+    fn done(&mut self, cqe: Cqe, op: Op) -> Done<S> {
+        let key = cqe.user_data();
+        let slot = key.slot().unwrap_or_default();
+        // SAFETY: called with the last completion of a live operation, whose key names its slot: the place was filled
+        // when the operation started, and the kernel is done with it.
+        let state = unsafe { self.place(slot).read() };
+        let notification = cqe.notification();
+        let cqe = if notification.is_some() { op.latest.unwrap_or(cqe) } else { cqe };
+        Done { state, ticket: Ticket(key), cqe, notification }
+    }
+
+    /// # Safety
+    ///
+    /// No place holds a state, and none is lent to the kernel.
+    unsafe fn free(self) {
+        for chunk in self.chunks {
+            let places = std::ptr::slice_from_raw_parts_mut(chunk, CHUNK);
+            // SAFETY: the chunk came from a box of that many places, which the caller says are empty.
+            drop(unsafe { Box::from_raw(places) });
+        }
+    }
+}
+
+/// A ring on which states cannot be lent safely.
+#[derive(Debug)]
+pub struct Unfit {
+    /// The ring, as it was.
+    pub ring: Ring,
+    /// Why not.
+    pub reason: ScopeError,
+}
+
+impl std::fmt::Display for Unfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl std::error::Error for Unfit {}
+
+/// A shutdown that could not wait for everything.
+pub struct ShutdownError<S: 'static> {
+    /// What is left. Dropping it tries again for a while, then leaks the states that are still lent.
+    pub in_flight: InFlight<S>,
+    /// The operations that ended.
+    pub ended: Vec<Done<S>>,
+    /// The states of entries that the kernel never saw.
+    pub unsubmitted: Vec<S>,
+    /// The call that failed.
+    pub errno: Errno,
+}
+
+impl<S> std::fmt::Display for ShutdownError<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let left = self.in_flight.in_flight();
+        write!(f, "{left} operations are still in flight, and waiting for them failed: {}", self.errno)
+    }
+}
+
+impl<S> std::fmt::Debug for ShutdownError<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShutdownError")
+            .field("in_flight", &self.in_flight)
+            .field("ended", &self.ended.len())
+            .field("unsubmitted", &self.unsubmitted.len())
+            .field("errno", &self.errno)
+            .finish()
+    }
+}
+
+impl<S> std::error::Error for ShutdownError<S> {}

@@ -1,0 +1,181 @@
+//! The completion queue: snapshots of it, and taking completions one by one. Who owns what is said in [`super`].
+
+use std::collections::VecDeque;
+
+use super::{Pos, Slots};
+use crate::cqe::Cqe;
+use crate::sync::{Ordering, Word};
+use rawring_sys as sys;
+
+/// The completion queue.
+pub(crate) struct Cq {
+    head: Word,
+    tail: Word,
+    overflow: Word,
+    slots: Slots<sys::io_uring_cqe>,
+    mixed: bool,
+    /// Our head: everything before it was consumed.
+    at: Pos,
+    /// The head that the kernel sees.
+    published: Pos,
+}
+
+impl Cq {
+    pub(crate) fn new(head: Word, tail: Word, overflow: Word, slots: Slots<sys::io_uring_cqe>, mixed: bool) -> Self {
+        // Relaxed: nobody else writes our head.
+        let at = Pos(head.load(Ordering::Relaxed));
+        Cq { head, tail, overflow, slots, mixed, at, published: at }
+    }
+
+    /// The kernel's tail, and with it the entries before it.
+    #[inline(always)]
+    fn tail(&self) -> Pos {
+        // Acquire: pairs with the kernel's store-release of the tail in io_commit_cqring; without it an entry could be
+        // read before it is there.
+        Pos(self.tail.load(Ordering::Acquire))
+    }
+
+    /// Slots that hold completions, fillers included. Never more than there are, whatever the tail says.
+    #[inline(always)]
+    pub(crate) fn ready(&self) -> u32 {
+        self.tail().since(self.at).min(self.slots.len())
+    }
+
+    pub(crate) fn capacity(&self) -> u32 {
+        self.slots.len()
+    }
+
+    /// Completions lost for good, because the kernel had no memory to keep them.
+    pub(crate) fn lost(&self) -> u32 {
+        // Relaxed: a statistic that orders nothing.
+        self.overflow.load(Ordering::Relaxed)
+    }
+
+    /// The completions there are now, after those in `stash`; later ones belong to the next snapshot.
+    #[inline(always)]
+    pub(crate) fn snapshot<'r>(&'r mut self, stash: &'r mut VecDeque<Cqe>) -> Completions<'r> {
+        let at = self.at;
+        // A stash is rare. It leaves the window empty at first, so that the usual path tests only the window.
+        let end = if stash.is_empty() { at.plus(self.ready()) } else { at };
+        Completions { cq: self, stash, at, end }
+    }
+
+    /// Takes one completion. It counts as consumed at once; the kernel sees that with the next `publish`, which is due
+    /// when this gives `None`.
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<Cqe> {
+        let mut left = self.ready();
+        while left > 0 {
+            let (cqe, slots) = self.read(self.at);
+            let slots = slots.min(left);
+            self.at = self.at.plus(slots);
+            left -= slots;
+            if cqe.is_some() {
+                return cqe;
+            }
+        }
+        None
+    }
+
+    /// Gives the slots of everything consumed back to the kernel.
+    #[inline(always)]
+    pub(crate) fn publish(&mut self) {
+        if self.published != self.at {
+            self.published = self.at;
+            // Release: pairs with the control dependency from the kernel's load of the head to its writes of entries
+            // (io_cqe_cache_refill); without it the kernel could overwrite a slot before our reads of it are done.
+            self.head.store(self.at.0, Ordering::Release);
+        }
+    }
+
+    /// Reads the completion at `at` and tells how many slots it takes; `None` for a filler.
+    #[inline(always)]
+    fn read(&self, at: Pos) -> (Option<Cqe>, u32) {
+        let slot = self.slots.at(at);
+        // SAFETY: `at` is in bounds, and the callers pass positions in [head, tail), which are ours to read.
+        let sys::io_uring_cqe { user_data, res, flags, .. } = unsafe { slot.read() };
+        let mut cqe = Cqe { user_data, res, flags, wide: false, big: [0; 2] };
+        if self.slots.shift == 1 {
+            cqe.wide = true;
+            // SAFETY: with a shift of 1 each slot is two units of 16 bytes; the second is in bounds.
+            cqe.big = unsafe { slot.add(1).cast::<[u64; 2]>().read() };
+        } else if self.mixed && flags & (sys::IORING_CQE_F_32 | sys::IORING_CQE_F_SKIP) != 0 {
+            return self.read_mixed(at, cqe);
+        }
+        (Some(cqe), 1)
+    }
+
+    #[cold]
+    fn read_mixed(&self, at: Pos, mut cqe: Cqe) -> (Option<Cqe>, u32) {
+        if cqe.flags & sys::IORING_CQE_F_SKIP != 0 {
+            return (None, 1);
+        }
+        cqe.wide = true;
+        // SAFETY: masked, so in bounds. A kernel that puts a wide completion into the last slot lies, and gets the
+        // first slot's bytes.
+        cqe.big = unsafe { self.slots.at(at.plus(1)).cast::<[u64; 2]>().read() };
+        (Some(cqe), 2)
+    }
+}
+
+/// The completions of one snapshot. Each is read from the ring when it is asked for; the head is published once, when
+/// this is dropped, or earlier by [`publish`](Self::publish).
+pub struct Completions<'r> {
+    cq: &'r mut Cq,
+    /// Completions that a scope met and that are not its own; older than those in the queue.
+    stash: &'r mut VecDeque<Cqe>,
+    at: Pos,
+    end: Pos,
+}
+
+impl Completions<'_> {
+    /// Gives the slots of all completions yielded so far back to the kernel, so that a slow handler does not make the
+    /// queue overflow.
+    #[inline(always)]
+    pub fn publish(&mut self) {
+        self.cq.at = self.at;
+        self.cq.publish();
+    }
+
+    /// Looks again for completions that arrived since the snapshot.
+    #[inline(always)]
+    pub fn refresh(&mut self) {
+        self.publish();
+        self.end = self.at.plus(self.cq.ready());
+    }
+}
+
+impl Iterator for Completions<'_> {
+    type Item = Cqe;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Cqe> {
+        loop {
+            if self.at == self.end {
+                let stashed = self.stash.pop_front();
+                if stashed.is_some() && self.stash.is_empty() {
+                    self.refresh();
+                }
+                return stashed;
+            }
+            let (cqe, slots) = self.cq.read(self.at);
+            self.at = self.at.plus(slots.min(self.end.since(self.at)));
+            if cqe.is_some() {
+                return cqe;
+            }
+        }
+    }
+}
+
+impl Drop for Completions<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.publish();
+    }
+}
+
+impl core::fmt::Debug for Completions<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Completions").field("slots_left", &self.end.since(self.at)).finish()
+    }
+}

@@ -1,0 +1,286 @@
+//! The submission queue: entries in, a planned system call out. Who owns what is said in [`super`].
+
+use super::{Pos, Slots};
+use crate::sqe::RawSqe;
+use crate::sync::{Ordering, Word, fence};
+use rawring_sys as sys;
+
+/// How the submission queue of a ring behaves; fixed when the ring is made.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Mode {
+    /// A kernel thread takes entries (`SQPOLL`).
+    pub(crate) polled: bool,
+    /// Completions must be fetched by entering (`IOPOLL` without a polling thread, `DEFER_TASKRUN` without its flag).
+    pub(crate) fetch: bool,
+    /// 128-byte entries take two slots (`SQE_MIXED`).
+    pub(crate) mixed: bool,
+    /// Entries are taken from index 0 by count; head and tail are not used (`SQ_REWIND`).
+    pub(crate) rewind: bool,
+}
+
+/// The call to `io_uring_enter` that the state of the queues asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Enter {
+    pub(crate) to_submit: u32,
+    pub(crate) min_complete: u32,
+    pub(crate) flags: u32,
+}
+
+/// Why an entry could not be put into the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoSlot {
+    /// There is no room until entries are submitted.
+    Full,
+    /// This ring has no entries of 128 bytes.
+    NotWide,
+}
+
+/// The submission queue.
+pub(crate) struct Sq {
+    head: Word,
+    tail: Word,
+    flags: Word,
+    dropped: Word,
+    slots: Slots<RawSqe>,
+    mode: Mode,
+    /// Where the next entry goes. Ahead of the tail that the kernel sees until `publish`.
+    next: Pos,
+    /// The tail that the kernel sees.
+    published: Pos,
+    /// Where the last two-slot entry of a mixed ring ended.
+    wide_end: Option<Pos>,
+}
+
+/// The shared words of a submission queue.
+pub(crate) struct SqWords {
+    pub(crate) head: Word,
+    pub(crate) tail: Word,
+    pub(crate) flags: Word,
+    pub(crate) dropped: Word,
+}
+
+impl Sq {
+    pub(crate) fn new(words: SqWords, slots: Slots<RawSqe>, mode: Mode) -> Self {
+        let SqWords { head, tail, flags, dropped } = words;
+        // Relaxed: nobody else writes our tail.
+        let start = if mode.rewind { Pos(0) } else { Pos(tail.load(Ordering::Relaxed)) };
+        Sq { head, tail, flags, dropped, slots, mode, next: start, published: start, wide_end: None }
+    }
+
+    /// The kernel's head, never a cached one: after a short submit it lags behind what was published.
+    #[inline(always)]
+    fn head(&self) -> Pos {
+        if self.mode.rewind {
+            return Pos(0);
+        }
+        // Acquire: pairs with the kernel's store-release of the head in io_commit_sqring; without it a slot could be
+        // overwritten before a polling thread's reads of it are done.
+        Pos(self.head.load(Ordering::Acquire))
+    }
+
+    /// Slots that are taken: pushed and not yet taken by the kernel.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> u32 {
+        self.next.since(self.head())
+    }
+
+    pub(crate) fn capacity(&self) -> u32 {
+        self.slots.len()
+    }
+
+    /// Slots that are free. A kernel that lies about its head must not make this wrap.
+    #[inline(always)]
+    pub(crate) fn room(&self) -> u32 {
+        self.capacity().saturating_sub(self.len())
+    }
+
+    pub(crate) fn is_wide(&self) -> bool {
+        self.slots.shift == 1 || self.mode.mixed
+    }
+
+    /// Entries that the kernel counted as invalid indices; always 0 without the index array.
+    pub(crate) fn dropped(&self) -> u32 {
+        // Relaxed: a statistic that orders nothing.
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// The flags word as it is now.
+    #[inline(always)]
+    pub(crate) fn flags(&self) -> u32 {
+        // Relaxed: the bits are hints to enter; entering synchronises whatever they announce. The fence that
+        // NEED_WAKEUP needs is in `plan`.
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    /// Puts a 64-byte entry into the next slot.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, sqe: &RawSqe) -> Result<(), NoSlot> {
+        if self.room() == 0 {
+            return Err(NoSlot::Full);
+        }
+        self.write(sqe);
+        if self.slots.shift == 1 {
+            self.write_second(&[0; 64]);
+        }
+        self.next = self.next.plus(1);
+        Ok(())
+    }
+
+    /// Puts a 128-byte entry into the next slot, or the next two in a mixed ring.
+    pub(crate) fn push_wide(&mut self, first: &RawSqe, second: &[u8; 64]) -> Result<(), NoSlot> {
+        if self.slots.shift == 1 {
+            if self.room() == 0 {
+                return Err(NoSlot::Full);
+            }
+            self.write(first);
+            self.write_second(second);
+            self.next = self.next.plus(1);
+            return Ok(());
+        }
+        if !self.mode.mixed {
+            return Err(NoSlot::NotWide);
+        }
+        // Both halves have to be neighbours. At the last slot a filler that completes silently moves them to the first.
+        let at_end = self.next.0 & self.slots.mask == self.slots.mask;
+        if self.room() < if at_end { 3 } else { 2 } {
+            return Err(NoSlot::Full);
+        }
+        if at_end {
+            let filler = self.filler();
+            self.write(&filler);
+            self.next = self.next.plus(1);
+        }
+        self.write(first);
+        self.next = self.next.plus(1);
+        self.write(&RawSqe::from_bytes(*second));
+        self.next = self.next.plus(1);
+        self.wide_end = Some(self.next);
+        Ok(())
+    }
+
+    /// A `NOP` that posts nothing. If the entry before it is linked to what follows, so is the filler: otherwise the
+    /// chain would end in it.
+    fn filler(&self) -> RawSqe {
+        let mut nop = RawSqe::ZERO;
+        nop.opcode = sys::IORING_OP_NOP;
+        nop.flags = sys::IOSQE_CQE_SKIP_SUCCESS;
+        if self.next != self.published {
+            let slots = if self.wide_end == Some(self.next) { 2 } else { 1 };
+            let before = Pos(self.next.0.wrapping_sub(slots));
+            // SAFETY: `at` is in bounds, and the entry before `next` is ours: it is not published yet.
+            let flags = unsafe { (*self.slots.at(before)).flags };
+            nop.flags |= flags & (sys::IOSQE_IO_LINK | sys::IOSQE_IO_HARDLINK);
+        }
+        nop
+    }
+
+    #[inline(always)]
+    fn write(&mut self, sqe: &RawSqe) {
+        // SAFETY: `at` is in bounds; the callers have checked that the slot is free, so it is ours until published.
+        unsafe { self.slots.at(self.next).write(*sqe) };
+    }
+
+    /// Writes the other half of a 128-byte slot.
+    #[inline(always)]
+    fn write_second(&mut self, second: &[u8; 64]) {
+        debug_assert_eq!(self.slots.shift, 1);
+        // SAFETY: as in `write`; with a shift of 1 each slot is two units, so the second one is in bounds.
+        unsafe { self.slots.at(self.next).add(1).write(RawSqe::from_bytes(*second)) };
+    }
+
+    /// Takes back what the kernel cannot have seen, down to `floor` entries pushed since `from`; tells how many.
+    ///
+    /// Without a polling thread the kernel reads the tail only inside our own enter, so published entries that it
+    /// did not take can be taken back as well.
+    pub(crate) fn retract(&mut self, from: Pos) -> u32 {
+        let bottom = if self.mode.polled { self.published } else { self.head() };
+        // The later of the two positions; both are at most a queue's length behind `next`.
+        let keep = if self.next.since(bottom) < self.next.since(from) { bottom } else { from };
+        let taken = self.next.since(keep);
+        let published = self.next.since(self.published) < taken;
+        self.next = keep;
+        self.wide_end = None;
+        if published {
+            self.store_tail();
+        }
+        taken
+    }
+
+    /// Where the next entry will go.
+    #[inline(always)]
+    pub(crate) fn next(&self) -> Pos {
+        self.next
+    }
+
+    #[inline(always)]
+    fn store_tail(&mut self) {
+        self.published = self.next;
+        if !self.mode.rewind {
+            // Release: pairs with the kernel's load-acquire of the tail in io_sqring_entries; without it a polling
+            // thread could read a slot before the entry is in it.
+            self.tail.store(self.next.0, Ordering::Release);
+        }
+    }
+
+    /// Publishes all entries and says which call is needed: none if nothing waits to be submitted, the polling thread is
+    /// awake, `want` completions need not be waited for, and the flags do not ask for a visit.
+    #[inline(always)]
+    pub(crate) fn plan(&mut self, want: u32, extra: u32) -> Option<Enter> {
+        let fresh = self.next != self.published;
+        if fresh {
+            self.store_tail();
+        }
+        let pending = self.len();
+        let mut flags = extra;
+        let word;
+        if self.mode.polled {
+            // SeqCst fence: pairs with the kernel's smp_mb__after_atomic after it sets NEED_WAKEUP in io_sq_thread;
+            // without it our load of the flags may pass our store of the tail (store buffer, x86 too): the thread
+            // sees no entry, we see no NEED_WAKEUP, and the entry waits for ever.
+            fence(Ordering::SeqCst);
+            word = self.flags();
+            if word & sys::IORING_SQ_NEED_WAKEUP != 0 {
+                flags |= sys::IORING_ENTER_SQ_WAKEUP;
+            }
+        } else {
+            word = self.flags();
+        }
+        // Completions that did not fit, or that wait to be posted by our own task, move only on such a call.
+        if want > 0 || word & (sys::IORING_SQ_CQ_OVERFLOW | sys::IORING_SQ_TASKRUN) != 0 {
+            flags |= sys::IORING_ENTER_GETEVENTS;
+        }
+        let submit = pending > 0 && !self.mode.polled;
+        if !submit && flags == 0 {
+            return None;
+        }
+        Some(Enter { to_submit: pending, min_complete: want, flags })
+    }
+
+    /// Whether completions may exist that only an enter brings into the queue.
+    #[inline(always)]
+    pub(crate) fn asks_for_visit(&self) -> bool {
+        self.mode.fetch || self.flags() & (sys::IORING_SQ_CQ_OVERFLOW | sys::IORING_SQ_TASKRUN) != 0
+    }
+
+    /// Records that the kernel took `taken` entries. Only rings that rewind need it: what is left moves to the front.
+    #[inline(always)]
+    pub(crate) fn taken(&mut self, taken: u32) {
+        if self.mode.rewind {
+            self.rewind(taken);
+        }
+    }
+
+    fn rewind(&mut self, taken: u32) {
+        let taken = taken.min(self.next.0);
+        let left = self.next.0 - taken;
+        let units = 1usize << self.slots.shift;
+        // SAFETY: both ranges are within the slots, since `taken + left` is what was pushed; `copy` allows overlap.
+        // The kernel reads slots only inside our enter, which has returned.
+        unsafe {
+            let base = self.slots.base.as_ptr();
+            base.copy_from(base.add(taken as usize * units), left as usize * units);
+        }
+        self.next = Pos(left);
+        self.published = Pos(0);
+    }
+}

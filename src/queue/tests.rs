@@ -1,0 +1,433 @@
+//! The queues over plain words, with the test in the kernel's part. Positions start just below the wrap.
+
+use core::ptr::NonNull;
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cqe::Cqe;
+use crate::sqe::RawSqe;
+use crate::sync::{AtomicU32, Ordering, Word};
+use rawring_sys as sys;
+
+/// The shared memory of a ring, leaked so that words may point into it.
+struct Shared {
+    sq_head: &'static AtomicU32,
+    sq_tail: &'static AtomicU32,
+    sq_flags: &'static AtomicU32,
+    cq_head: &'static AtomicU32,
+    cq_tail: &'static AtomicU32,
+    cq_overflow: &'static AtomicU32,
+    sqes: NonNull<RawSqe>,
+    cqes: NonNull<sys::io_uring_cqe>,
+    mask: u32,
+    shift: u32,
+}
+
+fn leak(value: u32) -> &'static AtomicU32 {
+    Box::leak(Box::new(AtomicU32::new(value)))
+}
+
+fn word(atomic: &'static AtomicU32) -> Word {
+    // SAFETY: leaked, so valid for ever.
+    unsafe { Word::new(NonNull::from(atomic)) }
+}
+
+impl Shared {
+    fn new(entries: u32, shift: u32, start: u32) -> Self {
+        let units = (entries << shift) as usize;
+        let zero_cqe = || sys::io_uring_cqe { user_data: 0, res: 0, flags: 0, big_cqe: [] };
+        let cqes: Vec<_> = (0..units).map(|_| zero_cqe()).collect();
+        Shared {
+            sq_head: leak(start),
+            sq_tail: leak(start),
+            sq_flags: leak(0),
+            cq_head: leak(start),
+            cq_tail: leak(start),
+            cq_overflow: leak(0),
+            sqes: NonNull::from(Box::leak(vec![RawSqe::ZERO; units].into_boxed_slice())).cast(),
+            cqes: NonNull::from(Box::leak(cqes.into_boxed_slice())).cast(),
+            mask: entries - 1,
+            shift,
+        }
+    }
+
+    fn sq(&self, mode: Mode) -> Sq {
+        let words = SqWords {
+            head: word(self.sq_head),
+            tail: word(self.sq_tail),
+            flags: word(self.sq_flags),
+            dropped: word(leak(0)),
+        };
+        // SAFETY: leaked memory of that many units.
+        Sq::new(words, unsafe { Slots::new(self.sqes, self.mask, self.shift) }, mode)
+    }
+
+    fn cq(&self, mixed: bool) -> Cq {
+        // SAFETY: leaked memory of that many units.
+        let slots = unsafe { Slots::new(self.cqes, self.mask, self.shift) };
+        Cq::new(word(self.cq_head), word(self.cq_tail), word(self.cq_overflow), slots, mixed)
+    }
+
+    /// The kernel takes up to `n` entries.
+    fn take(&self, n: u32) -> Vec<RawSqe> {
+        let mut taken = Vec::new();
+        let mut head = self.sq_head.load(Ordering::Relaxed);
+        while head != self.sq_tail.load(Ordering::Relaxed) && (taken.len() as u32) < n {
+            let index = (head & self.mask) << self.shift;
+            // SAFETY: masked, so in bounds.
+            taken.push(unsafe { *self.sqes.as_ptr().add(index as usize) });
+            head = head.wrapping_add(1);
+        }
+        self.sq_head.store(head, Ordering::Relaxed);
+        taken
+    }
+
+    /// The kernel posts a completion, unless the queue is full.
+    fn post(&self, user_data: u64, flags: u32) -> bool {
+        let tail = self.cq_tail.load(Ordering::Relaxed);
+        if tail.wrapping_sub(self.cq_head.load(Ordering::Relaxed)) > self.mask {
+            return false;
+        }
+        let index = (tail & self.mask) << self.shift;
+        // SAFETY: masked, so in bounds.
+        unsafe {
+            let slot = self.cqes.as_ptr().add(index as usize);
+            (*slot).user_data = user_data;
+            (*slot).res = 0;
+            (*slot).flags = flags;
+        }
+        self.cq_tail.store(tail.wrapping_add(1), Ordering::Relaxed);
+        true
+    }
+
+    fn slot(&self, index: u32) -> RawSqe {
+        // SAFETY: the tests pass indices within the queue.
+        unsafe { *self.sqes.as_ptr().add(index as usize) }
+    }
+}
+
+const START: u32 = u32::MAX - 1;
+
+fn entry(user_data: u64) -> RawSqe {
+    RawSqe { user_data, ..RawSqe::ZERO }
+}
+
+fn keys(entries: &[RawSqe]) -> Vec<u64> {
+    entries.iter().map(|sqe| sqe.user_data).collect()
+}
+
+#[test]
+fn item_02_entries_are_published_once_a_batch() {
+    let shared = Shared::new(4, 0, START);
+    let mut sq = shared.sq(Mode::default());
+    for key in 0..3 {
+        sq.push(&entry(key)).expect("room");
+        assert_eq!(shared.sq_tail.load(Ordering::Relaxed), START, "nothing is visible before plan");
+    }
+    let enter = sq.plan(0, 0).expect("entries wait");
+    assert_eq!(enter, Enter { to_submit: 3, min_complete: 0, flags: 0 });
+    assert_eq!(shared.sq_tail.load(Ordering::Relaxed), START.wrapping_add(3));
+    assert_eq!(keys(&shared.take(9)), [0, 1, 2]);
+    assert_eq!(sq.plan(0, 0), None, "nothing left, nothing asked: no system call");
+}
+
+#[test]
+fn item_03_a_short_submit_leaves_its_slots_taken() {
+    let shared = Shared::new(4, 0, START);
+    let mut sq = shared.sq(Mode::default());
+    for key in 0..4 {
+        sq.push(&entry(key)).expect("room");
+    }
+    assert_eq!(sq.push(&entry(9)), Err(NoSlot::Full));
+    sq.plan(0, 0);
+    assert_eq!(keys(&shared.take(1)), [0]);
+    assert_eq!((sq.len(), sq.room()), (3, 1), "the head is the kernel's, not a cached one");
+    sq.push(&entry(4)).expect("one slot is free");
+    assert_eq!(sq.push(&entry(9)), Err(NoSlot::Full));
+    assert_eq!(sq.plan(0, 0).map(|enter| enter.to_submit), Some(4));
+    assert_eq!(keys(&shared.take(9)), [1, 2, 3, 4]);
+}
+
+#[test]
+fn item_03_positions_wrap() {
+    assert_eq!(Pos(1).since(Pos(u32::MAX)), 2);
+    assert_eq!(Pos(u32::MAX).plus(3), Pos(2));
+}
+
+#[test]
+fn item_04_a_snapshot_ends_even_if_completions_keep_coming() {
+    let shared = Shared::new(4, 0, START);
+    let mut cq = shared.cq(false);
+    shared.post(0, 0);
+    shared.post(1, 0);
+    let mut stash = VecDeque::new();
+    let mut seen = Vec::new();
+    for cqe in cq.snapshot(&mut stash) {
+        seen.push(cqe.user_data().0);
+        shared.post(100, 0);
+    }
+    assert_eq!(seen, [0, 1]);
+    assert_eq!(cq.ready(), 2, "what came during the iteration is still there");
+}
+
+#[test]
+fn item_04_the_head_is_published_on_drop_or_early() {
+    let shared = Shared::new(4, 0, START);
+    let mut cq = shared.cq(false);
+    (0..4).for_each(|key| assert!(shared.post(key, 0)));
+    let mut stash = VecDeque::new();
+    let mut completions = cq.snapshot(&mut stash);
+    completions.next();
+    completions.next();
+    assert!(!shared.post(9, 0), "consumed slots are not free before they are published");
+    completions.publish();
+    assert!(shared.post(9, 0));
+    completions.next();
+    drop(completions);
+    assert_eq!(shared.cq_head.load(Ordering::Relaxed), START.wrapping_add(3));
+    assert_eq!(cq.ready(), 2);
+}
+
+#[test]
+fn item_05_a_sleeping_poller_is_woken_after_the_tail_moved() {
+    let shared = Shared::new(4, 0, START);
+    let mut sq = shared.sq(Mode { polled: true, ..Mode::default() });
+    sq.push(&entry(1)).expect("room");
+    assert_eq!(sq.plan(0, 0), None, "an awake thread needs no call");
+    assert_eq!(shared.sq_tail.load(Ordering::Relaxed), START.wrapping_add(1));
+    shared.sq_flags.store(sys::IORING_SQ_NEED_WAKEUP, Ordering::Relaxed);
+    sq.push(&entry(2)).expect("room");
+    let enter = sq.plan(0, 0).expect("the thread sleeps");
+    assert_eq!(enter.flags, sys::IORING_ENTER_SQ_WAKEUP);
+    assert_eq!(shared.sq_tail.load(Ordering::Relaxed), START.wrapping_add(2), "published before waking");
+    assert!(sq.plan(0, 0).is_some(), "it is woken even when nothing new was pushed: it may have missed the last");
+}
+
+#[test]
+fn item_07_overflow_makes_every_plan_enter() {
+    for polled in [false, true] {
+        let shared = Shared::new(4, 0, START);
+        let mut sq = shared.sq(Mode { polled, ..Mode::default() });
+        assert_eq!(sq.plan(0, 0), None);
+        shared.sq_flags.store(sys::IORING_SQ_CQ_OVERFLOW, Ordering::Relaxed);
+        assert_eq!(sq.plan(0, 0).map(|enter| enter.flags), Some(sys::IORING_ENTER_GETEVENTS), "polled: {polled}");
+        assert!(sq.asks_for_visit());
+    }
+}
+
+#[test]
+fn item_08_deferred_work_makes_plan_and_peek_enter() {
+    let shared = Shared::new(4, 0, START);
+    let mut sq = shared.sq(Mode::default());
+    assert!(!sq.asks_for_visit());
+    shared.sq_flags.store(sys::IORING_SQ_TASKRUN, Ordering::Relaxed);
+    assert_eq!(sq.plan(0, 0).map(|enter| enter.flags), Some(sys::IORING_ENTER_GETEVENTS));
+    assert!(sq.asks_for_visit());
+    shared.sq_flags.store(0, Ordering::Relaxed);
+    assert!(
+        shared.sq(Mode { fetch: true, ..Mode::default() }).asks_for_visit(),
+        "without the flag, peek always enters"
+    );
+}
+
+#[test]
+fn item_21_mixed_completions_take_one_or_two_slots_and_fillers_are_passed_over() {
+    let shared = Shared::new(8, 0, START);
+    let mut cq = shared.cq(true);
+    shared.post(0, sys::IORING_CQE_F_SKIP);
+    shared.post(1, 0);
+    shared.post(2, sys::IORING_CQE_F_32);
+    shared.post(0xaaaa, 0xbbbb);
+    shared.post(3, 0);
+    shared.post(0, sys::IORING_CQE_F_SKIP);
+    let mut stash = VecDeque::new();
+    let seen: Vec<Cqe> = cq.snapshot(&mut stash).collect();
+    assert_eq!(seen.iter().map(|cqe| cqe.user_data().0).collect::<Vec<_>>(), [1, 2, 3]);
+    let second = if cfg!(target_endian = "little") { 0xbbbb_0000_0000 } else { 0xbbbb };
+    assert_eq!(seen[1].big(), Some([0xaaaa, second]), "the next slot's bytes: user_data, then res and flags");
+    assert_eq!(seen[0].big(), None);
+    assert_eq!(shared.cq_head.load(Ordering::Relaxed), START.wrapping_add(6), "all slots are given back");
+    // A kernel that announces a wide completion in the last slot of a snapshot moves the head no further than the tail.
+    shared.post(4, sys::IORING_CQE_F_32);
+    assert_eq!(cq.snapshot(&mut stash).count(), 1);
+    assert_eq!(shared.cq_head.load(Ordering::Relaxed), START.wrapping_add(7));
+}
+
+#[test]
+fn item_22_a_wide_entry_at_the_last_slot_gets_a_filler_that_keeps_the_link() {
+    for (linked, link) in [(true, sys::IOSQE_IO_LINK), (false, 0)] {
+        let shared = Shared::new(8, 0, 0);
+        let mut sq = shared.sq(Mode { mixed: true, ..Mode::default() });
+        (0..6).for_each(|key| sq.push(&entry(key)).expect("room"));
+        sq.plan(0, 0);
+        shared.take(6);
+        let flags = if linked { sys::IOSQE_IO_LINK } else { 0 };
+        sq.push(&RawSqe { flags, ..entry(6) }).expect("room");
+        sq.push_wide(&entry(7), &[7; 64]).expect("room");
+        let filler = shared.slot(7);
+        assert_eq!(filler.opcode, sys::IORING_OP_NOP);
+        assert_eq!(filler.flags, sys::IOSQE_CQE_SKIP_SUCCESS | link);
+        assert_eq!((shared.slot(0).user_data, shared.slot(1)), (7, RawSqe::from_bytes([7; 64])));
+        assert_eq!(sq.len(), 4);
+    }
+}
+
+#[test]
+fn item_22_a_fillers_link_is_that_of_the_entry_and_not_of_its_second_half() {
+    let shared = Shared::new(8, 0, 5);
+    let mut sq = shared.sq(Mode { mixed: true, ..Mode::default() });
+    // The byte of the second half that lies where flags are in an entry has all bits set.
+    sq.push_wide(&entry(1), &[0xff; 64]).expect("room");
+    sq.push_wide(&entry(2), &[0; 64]).expect("room");
+    assert_eq!(shared.slot(7).flags, sys::IOSQE_CQE_SKIP_SUCCESS);
+}
+
+#[test]
+fn item_22_room_is_checked_for_the_filler_too() {
+    let shared = Shared::new(4, 0, 3);
+    let mut sq = shared.sq(Mode { mixed: true, ..Mode::default() });
+    shared.sq_head.store(1, Ordering::Relaxed);
+    assert_eq!(sq.room(), 2);
+    assert_eq!(sq.push_wide(&entry(1), &[0; 64]), Err(NoSlot::Full), "two slots are free, three are needed");
+    let narrow = Shared::new(4, 0, 0);
+    assert_eq!(narrow.sq(Mode::default()).push_wide(&entry(1), &[0; 64]), Err(NoSlot::NotWide));
+}
+
+#[test]
+fn item_27_a_reused_slot_of_128_bytes_is_overwritten_whole() {
+    let shared = Shared::new(2, 1, START);
+    let mut sq = shared.sq(Mode::default());
+    for _ in 0..2 {
+        sq.push_wide(&entry(1), &[0xff; 64]).expect("room");
+    }
+    sq.plan(0, 0);
+    shared.take(2);
+    sq.push(&entry(2)).expect("room");
+    assert_eq!(shared.slot(0).user_data, 2);
+    assert_eq!(shared.slot(1), RawSqe::ZERO, "the second half must not keep another entry's bytes");
+}
+
+#[test]
+fn item_32_a_rewinding_ring_keeps_what_a_short_submit_left() {
+    let shared = Shared::new(4, 0, 0);
+    let mut sq = shared.sq(Mode { rewind: true, ..Mode::default() });
+    (0..4).for_each(|key| sq.push(&entry(key)).expect("room"));
+    assert_eq!(sq.plan(0, 0).map(|enter| enter.to_submit), Some(4));
+    assert_eq!(shared.sq_tail.load(Ordering::Relaxed), 0, "the tail stays 0");
+    sq.taken(3);
+    assert_eq!(sq.len(), 1);
+    assert_eq!(shared.slot(0).user_data, 3, "the rest moves to the front");
+    sq.push(&entry(4)).expect("room");
+    assert_eq!(sq.plan(0, 0).map(|enter| enter.to_submit), Some(2));
+    sq.taken(2);
+    assert_eq!(sq.len(), 0);
+}
+
+#[test]
+fn retracting_takes_back_what_the_kernel_cannot_have_seen() {
+    let shared = Shared::new(8, 0, START);
+    let mut sq = shared.sq(Mode::default());
+    sq.push(&entry(0)).expect("room");
+    let mark = sq.next();
+    (1..5).for_each(|key| sq.push(&entry(key)).expect("room"));
+    sq.plan(0, 0);
+    shared.take(2);
+    assert_eq!(sq.retract(mark), 3, "2, 3 and 4: entry 1 was taken by the kernel");
+    assert_eq!(shared.sq_tail.load(Ordering::Relaxed), START.wrapping_add(2), "published entries are unpublished");
+    assert_eq!(sq.plan(0, 0), None);
+
+    let polled = Shared::new(8, 0, START);
+    let mut sq = polled.sq(Mode { polled: true, ..Mode::default() });
+    let mark = sq.next();
+    sq.push(&entry(0)).expect("room");
+    sq.plan(0, 0);
+    sq.push(&entry(1)).expect("room");
+    assert_eq!(sq.retract(mark), 1, "what a polling thread may have seen stays");
+    assert_eq!(polled.sq_tail.load(Ordering::Relaxed), START.wrapping_add(1));
+}
+
+#[test]
+fn a_kernel_that_lies_about_its_positions_makes_nothing_go_out_of_bounds() {
+    for lie in [0, 1, START, 0x8000_0000, u32::MAX] {
+        let shared = Shared::new(4, 0, START);
+        let mut sq = shared.sq(Mode::default());
+        let mut cq = shared.cq(true);
+        shared.sq_head.store(lie, Ordering::Relaxed);
+        shared.cq_tail.store(lie, Ordering::Relaxed);
+        assert!(sq.room() <= 4 && cq.ready() <= 4);
+        while sq.room() > 0 && sq.push(&entry(1)).is_ok() {}
+        let mut stash = VecDeque::new();
+        assert!(cq.snapshot(&mut stash).count() <= 4);
+    }
+}
+
+proptest! {
+    /// Whatever is pushed, planned and taken in whatever steps: the kernel sees each entry once and in order.
+    #[test]
+    fn every_entry_is_seen_once_and_in_order(
+        start in any::<u32>(),
+        log_entries in 0u32..5,
+        steps in prop::collection::vec((0u32..3, 0u32..9), 0..200),
+    ) {
+        let shared = Shared::new(1 << log_entries, 0, start);
+        let mut sq = shared.sq(Mode::default());
+        let (mut pushed, mut seen) = (0u64, 0u64);
+        for (kind, n) in steps {
+            match kind {
+                0 => for _ in 0..n {
+                    if sq.push(&entry(pushed)).is_ok() {
+                        pushed += 1;
+                    }
+                },
+                1 => {
+                    let pending = sq.len();
+                    prop_assert_eq!(sq.plan(0, 0).map_or(0, |enter| enter.to_submit), pending);
+                }
+                _ => for sqe in shared.take(n) {
+                    prop_assert_eq!(sqe.user_data, seen);
+                    seen += 1;
+                },
+            }
+            prop_assert_eq!(u64::from(sq.len()), pushed - seen);
+        }
+    }
+
+    /// Completions come out once and in order, however iteration is interrupted and published.
+    #[test]
+    fn every_completion_is_seen_once_and_in_order(
+        start in any::<u32>(),
+        log_entries in 0u32..5,
+        steps in prop::collection::vec((0u32..4, 0usize..9), 0..200),
+    ) {
+        let shared = Shared::new(1 << log_entries, 0, start);
+        let mut cq = shared.cq(false);
+        let mut stash = VecDeque::new();
+        let (mut posted, mut seen) = (0u64, 0u64);
+        for (kind, n) in steps {
+            match kind {
+                0 => for _ in 0..n {
+                    posted += u64::from(shared.post(posted, 0));
+                },
+                1 => for cqe in cq.snapshot(&mut stash).take(n) {
+                    prop_assert_eq!(cqe.user_data().0, seen);
+                    seen += 1;
+                },
+                2 => {
+                    let mut completions = cq.snapshot(&mut stash);
+                    if let Some(cqe) = completions.next() {
+                        prop_assert_eq!(cqe.user_data().0, seen);
+                        seen += 1;
+                        completions.refresh();
+                    }
+                }
+                _ => if let Some(cqe) = cq.pop() {
+                    prop_assert_eq!(cqe.user_data().0, seen);
+                    seen += 1;
+                },
+            }
+            prop_assert_eq!(u64::from(cq.ready()), posted - seen);
+        }
+    }
+}

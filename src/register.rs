@@ -1,0 +1,64 @@
+//! Calls of `io_uring_register`: the raw one, starting a disabled ring, and being told of completions by an eventfd.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use crate::handle::Handle;
+use crate::ring::Ring;
+use rawring_sys as sys;
+
+impl Ring {
+    /// Any call of `io_uring_register` on this ring.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` on a ring without descriptor that another thread made; else what the call says.
+    ///
+    /// # Safety
+    ///
+    /// `arg` and `count` are what the operation demands, and what it makes the kernel do later, with memory and
+    /// descriptors that it names, stays sound for as long as it may do it.
+    pub unsafe fn register_raw(&self, op: u32, arg: *mut core::ffi::c_void, count: u32) -> Result<u32, Errno> {
+        let op = match &self.handle {
+            Handle::Fd(_) => op,
+            Handle::Registered(_) => {
+                self.handle.check()?;
+                op | sys::IORING_REGISTER_USE_REGISTERED_RING
+            }
+        };
+        // SAFETY: the caller's promise.
+        unsafe { sys::io_uring_register(self.submit.raw, op, arg, count) }
+    }
+
+    /// Starts a ring that was made disabled ([`Setup::disabled`]). With `SINGLE_ISSUER`, the calling thread becomes
+    /// the one that the ring belongs to.
+    ///
+    /// # Errors
+    ///
+    /// `EBADFD` if the ring is not disabled.
+    pub fn enable(&mut self) -> Result<(), Errno> {
+        // SAFETY: the operation takes no argument and names no memory.
+        unsafe { self.register_raw(sys::IORING_REGISTER_ENABLE_RINGS, core::ptr::null_mut(), 0) }.map(drop)
+    }
+
+    /// Has the kernel signal `eventfd` whenever it posts a completion. `None` undoes it.
+    ///
+    /// A signal says "look", no more: it may come without a completion, and one signal may stand for many.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if one is registered already, `ENXIO` if there is none to undo, `EEXIST` as for submitting.
+    pub fn register_eventfd(&mut self, eventfd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+        match eventfd {
+            Some(fd) => {
+                let mut raw = fd.as_raw_fd();
+                // SAFETY: the argument is one descriptor, read during the call; the kernel takes a reference to it.
+                unsafe { self.register_raw(sys::IORING_REGISTER_EVENTFD, (&raw mut raw).cast(), 1) }
+            }
+            // SAFETY: the operation takes no argument and names no memory.
+            None => unsafe { self.register_raw(sys::IORING_UNREGISTER_EVENTFD, core::ptr::null_mut(), 0) },
+        }
+        .map(drop)
+    }
+}

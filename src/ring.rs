@@ -1,0 +1,416 @@
+//! The ring: descriptor, mappings and both queues; submitting, waiting and reaping.
+//!
+//! Invariants: the mapping outlives the queues' use of its pointers (both are fields here, and nothing hands the
+//! pointers out); it is unmapped before the descriptor closes. Dropping a ring frees no memory that an operation
+//! names, and waits for nothing: the kernel cancels what is in flight some time *after* the descriptor is closed.
+//! Whoever submits borrowed memory through the unsafe door keeps it alive until the completion, not until the drop.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use crate::cqe::Cqe;
+use crate::flags::{Features, SetupFlags};
+use crate::handle::Handle;
+use crate::queue::{Completions, Cq, Enter, Mode, Pos, Slots, Sq, SqWords};
+use crate::setup::{Setup, SetupError};
+use crate::sqe::{Sqe, Sqe128};
+use crate::submit::{Entry, Refused, Side, Submissions};
+use crate::sync::Word;
+use crate::wait::{Submitted, Wait, WaitEnd};
+use rawring_sys as sys;
+
+/// An io_uring.
+///
+/// One owner submits and reaps; `&mut` sees to that. A ring may be sent to another thread, unless its flags tie it to
+/// one: with `SINGLE_ISSUER` the kernel answers `EEXIST` to every thread but the one that made (or enabled) the ring,
+/// and a ring without a descriptor (`REGISTERED_FD_ONLY`) answers `EBADF` there without asking the kernel.
+///
+/// ```
+/// use rawring::{Ring, op::Nop};
+///
+/// let mut ring = Ring::new(8)?;
+/// ring.push(Nop::new().user_data(7))?;
+/// ring.submit_and_wait(1)?;
+/// for cqe in ring.completions() {
+///     assert_eq!(cqe.user_data().0, 7);
+///     assert_eq!(cqe.result(), Ok(0));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # After fork
+///
+/// The mappings are not inherited (`MADV_DONTFORK`): a child that touches a ring of its parent faults instead of
+/// corrupting the parent's queues. Dropping the ring in the child is safe and cancels nothing of the parent's.
+pub struct Ring {
+    pub(crate) submit: Side,
+    cq: Cq,
+    /// Completions that a scope met and that are not its own. See [`Ring::completions`].
+    stash: VecDeque<Cqe>,
+    /// Unmapped before the descriptor in `handle` closes.
+    _map: sys::RingMap,
+    pub(crate) handle: Handle,
+    params: sys::io_uring_params,
+    cancel_any: Option<bool>,
+    /// Counts the operations of the safe doors, so that no two of them have the same `user_data` soon after another.
+    pub(crate) generation: u32,
+}
+
+// SAFETY: the pointers inside lead to the ring's own mappings, which belong to no thread; `&mut` serialises all use.
+unsafe impl Send for Ring {}
+// SAFETY: `&Ring` gives access to plain numbers and to atomic loads of the shared words only.
+unsafe impl Sync for Ring {}
+
+impl Ring {
+    /// A ring of `entries` submissions (rounded up to a power of two) and twice as many completions, with defaults
+    /// that suit every use; [`Setup`] has the choices.
+    pub fn new(entries: u32) -> Result<Ring, SetupError> {
+        Setup::new(entries).build()
+    }
+
+    /// A builder for rings of other kinds.
+    pub fn setup(entries: u32) -> Setup<'static> {
+        Setup::new(entries)
+    }
+
+    /// Puts a made and mapped ring together.
+    ///
+    /// # Safety
+    ///
+    /// `map` is the mapping of the ring that `handle` names and that `params` describes.
+    pub(crate) unsafe fn assemble(handle: Handle, map: sys::RingMap, params: sys::io_uring_params) -> Ring {
+        let p = map.pointers();
+        let flags = SetupFlags::from_bits_retain(params.flags);
+        let polled = flags.contains(SetupFlags::SQPOLL);
+        let deferred = flags.contains(SetupFlags::DEFER_TASKRUN) && !flags.contains(SetupFlags::TASKRUN_FLAG);
+        let mode = Mode {
+            polled,
+            fetch: !polled && (flags.contains(SetupFlags::IOPOLL) || deferred),
+            mixed: flags.contains(SetupFlags::SQE_MIXED),
+            rewind: flags.contains(SetupFlags::SQ_REWIND),
+        };
+        // SAFETY: the map's pointers are valid while it lives, which is as long as the queues: all are fields of the
+        // ring. Kernel words are 32 bits wide and accessed atomically by both sides. The masks and shifts are those
+        // of the mapping, which has checked that its slots fit.
+        let (sq, cq) = unsafe {
+            let word = |pointer: core::ptr::NonNull<u32>| Word::new(pointer.cast());
+            let words = SqWords {
+                head: word(p.sq_head),
+                tail: word(p.sq_tail),
+                flags: word(p.sq_flags),
+                dropped: word(p.sq_dropped),
+            };
+            let sq = Sq::new(words, Slots::new(p.sqes, p.sq_ring_mask, p.sqe_shift), mode);
+            let slots = Slots::new(p.cqes, p.cq_ring_mask, p.cqe_shift);
+            let mixed = flags.contains(SetupFlags::CQE_MIXED);
+            (sq, Cq::new(word(p.cq_head), word(p.cq_tail), word(p.cq_overflow), slots, mixed))
+        };
+        if let Some(array) = p.sq_array {
+            for index in 0..p.sq_entries {
+                // SAFETY: the array has `sq_entries` elements inside the mapping, and the kernel reads them only
+                // after a submission. Each slot stands at its own index for good.
+                unsafe { array.add(index as usize).write(index) };
+            }
+        }
+        let (raw, enter_flags, owner) = match &handle {
+            Handle::Fd(fd) => (fd.as_raw_fd(), 0, None),
+            Handle::Registered(place) => (place.index(), sys::IORING_ENTER_REGISTERED_RING, Some(place.thread())),
+        };
+        let submit = Side { sq, raw, enter_flags, owner };
+        Ring { submit, cq, stash: VecDeque::new(), _map: map, handle, params, cancel_any: None, generation: 0 }
+    }
+
+    #[inline(always)]
+    fn submissions(&mut self) -> Submissions<'_> {
+        Submissions(&mut self.submit)
+    }
+
+    /// See [`Submissions::push`].
+    #[inline(always)]
+    pub fn push(&mut self, entry: impl Into<Sqe<'static>>) -> Result<(), Refused<Sqe<'static>>> {
+        self.submissions().push(entry)
+    }
+
+    /// See [`Submissions::push128`].
+    pub fn push128(&mut self, entry: impl Into<Sqe128<'static>>) -> Result<(), Refused<Sqe128<'static>>> {
+        self.submissions().push128(entry)
+    }
+
+    /// See [`Submissions::push_all`].
+    pub fn push_all<const N: usize>(&mut self, entries: [Sqe<'static>; N]) -> Result<(), Refused<[Sqe<'static>; N]>> {
+        self.submissions().push_all(entries)
+    }
+
+    /// See [`Submissions::push_unchecked`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`Submissions::push_unchecked`].
+    #[inline(always)]
+    pub unsafe fn push_unchecked<'a>(&mut self, entry: impl Into<Sqe<'a>>) -> Result<(), Refused<Sqe<'a>>> {
+        entry.into().put(&mut self.submit)
+    }
+
+    /// See [`Submissions::push128_unchecked`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`Submissions::push_unchecked`].
+    pub unsafe fn push128_unchecked<'a>(&mut self, entry: impl Into<Sqe128<'a>>) -> Result<(), Refused<Sqe128<'a>>> {
+        entry.into().put(&mut self.submit)
+    }
+
+    /// See [`Submissions::push_all_unchecked`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`Submissions::push_unchecked`].
+    pub unsafe fn push_all_unchecked<'a, const N: usize>(
+        &mut self,
+        entries: [Sqe<'a>; N],
+    ) -> Result<(), Refused<[Sqe<'a>; N]>> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.submissions().push_all_unchecked(entries) }
+    }
+
+    /// See [`Submissions::room`].
+    pub fn room(&self) -> u32 {
+        self.submit.sq.room()
+    }
+
+    /// See [`Submissions::pending`].
+    pub fn pending(&self) -> u32 {
+        self.submit.sq.len()
+    }
+
+    /// See [`Submissions::submit`].
+    #[inline(always)]
+    pub fn submit(&mut self) -> Result<u32, Errno> {
+        self.submit.submit()
+    }
+
+    /// Submits, and waits until at least `want` completions are in the queue. See [`Ring::submit_with`].
+    #[inline(always)]
+    pub fn submit_and_wait(&mut self, want: u32) -> Result<Submitted, Errno> {
+        self.submit_with(&Wait::new(want))
+    }
+
+    /// Submits, and waits as `wait` says. Does not wait, nor enters the kernel for waiting, when the completion queue
+    /// already holds enough.
+    ///
+    /// The outcome tells how many entries the kernel took and how the wait ended. A signal or the end of the time is no
+    /// error here. The kernel reports either the number taken or why the wait ended: when it took entries and fewer
+    /// completions than wanted are there, the reason is unknown ([`WaitEnd::Short`]). Calling again submits nothing
+    /// twice: what was taken is no longer queued.
+    ///
+    /// # Errors
+    ///
+    /// As [`Submissions::submit`].
+    #[inline(always)]
+    pub fn submit_with(&mut self, wait: &Wait<'_>) -> Result<Submitted, Errno> {
+        // What `pop` consumed must make room before the kernel is asked for more.
+        self.cq.publish();
+        let want = if self.cq.ready() >= wait.want { 0 } else { wait.want };
+        let Some(enter) = self.submit.sq.plan(want, wait.flags(want)) else {
+            return Ok(Submitted { entries: 0, wait: WaitEnd::Ready });
+        };
+        let result = match wait.argument(want) {
+            Some(arg) => self.submit.enter(enter, Some(&arg)),
+            None => self.submit.enter(enter, None),
+        };
+        let (entries, short) = match result {
+            Ok(entries) => (entries, WaitEnd::Short),
+            Err(Errno::TIME) if want > 0 => (0, WaitEnd::TimedOut),
+            Err(Errno::INTR) if want > 0 => (0, WaitEnd::Interrupted),
+            Err(errno) => return Err(errno),
+        };
+        let enough = want == 0 || self.cq.ready() >= want;
+        Ok(Submitted { entries, wait: if enough { WaitEnd::Ready } else { short } })
+    }
+
+    /// Enters the kernel to bring in completions that wait outside the queue: those that overflowed, those that this
+    /// task has to post itself (`DEFER_TASKRUN`), and those that are found by polling (`IOPOLL`). Submits nothing, waits for
+    /// nothing.
+    pub fn get_events(&mut self) -> Result<(), Errno> {
+        let flags = sys::IORING_ENTER_GETEVENTS;
+        self.submit.enter(Enter { to_submit: 0, min_complete: 0, flags }, None).map(drop)
+    }
+
+    /// Waits until a polled ring (`SQPOLL`) has room in its submission queue.
+    pub fn wait_for_room(&mut self) -> Result<(), Errno> {
+        // The thread may be asleep with the queue full: planning publishes and says whether to wake it.
+        let wake = self.submit.sq.plan(0, 0).map_or(0, |enter| enter.flags);
+        let flags = sys::IORING_ENTER_SQ_WAIT | wake;
+        self.submit.enter(Enter { to_submit: 0, min_complete: 0, flags }, None).map(drop)
+    }
+
+    /// The completions that are in the queue now. Makes no system call; see [`Ring::peek`].
+    ///
+    /// Iterating reads each from the ring when it is asked for. The slots go back to the kernel when the iterator is
+    /// dropped, or earlier by [`Completions::publish`]. Completions that a `scope` met but that are not its own come
+    /// first.
+    #[inline(always)]
+    pub fn completions(&mut self) -> Completions<'_> {
+        self.cq.snapshot(&mut self.stash)
+    }
+
+    /// As [`completions`](Self::completions), but first enters the kernel where completions may exist that only a call
+    /// brings in: after an overflow, when the kernel set its flag for deferred work, on polled devices, and always on
+    /// rings with `DEFER_TASKRUN` but without `TASKRUN_FLAG`.
+    pub fn peek(&mut self) -> Result<Completions<'_>, Errno> {
+        if self.submit.sq.asks_for_visit() {
+            self.get_events()?;
+        }
+        Ok(self.completions())
+    }
+
+    /// Both sides at once: entries can be pushed and submitted while completions are iterated.
+    ///
+    /// ```
+    /// # use rawring::{Ring, op::Nop};
+    /// # let mut ring = Ring::new(8)?;
+    /// # ring.push(Nop::new().user_data(3))?;
+    /// # ring.submit_and_wait(1)?;
+    /// let (mut submissions, completions) = ring.split();
+    /// for cqe in completions {
+    ///     if cqe.user_data().0 > 0 {
+    ///         submissions.push(Nop::new().user_data(cqe.user_data().0 - 1))?;
+    ///     }
+    /// }
+    /// ring.submit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline(always)]
+    pub fn split(&mut self) -> (Submissions<'_>, Completions<'_>) {
+        (Submissions(&mut self.submit), self.cq.snapshot(&mut self.stash))
+    }
+
+    /// Completion slots that are filled.
+    pub fn ready(&self) -> u32 {
+        self.cq.ready()
+    }
+
+    /// Whether completions found the queue full and wait in the kernel; they come in with the next call that waits or
+    /// with [`Ring::get_events`].
+    pub fn overflowed(&self) -> bool {
+        self.submit.sq.flags() & sys::IORING_SQ_CQ_OVERFLOW != 0
+    }
+
+    /// How many completions were lost for good, because the kernel had no memory to keep them. Not the number that
+    /// overflowed: those are kept.
+    pub fn lost(&self) -> u32 {
+        self.cq.lost()
+    }
+
+    /// How many entries the kernel dropped for a bad index in the submission array; rings made by this crate have no
+    /// bad index, and most have no array.
+    pub fn dropped(&self) -> u32 {
+        self.submit.sq.dropped()
+    }
+
+    /// Slots of the submission queue.
+    pub fn sq_entries(&self) -> u32 {
+        self.submit.sq.capacity()
+    }
+
+    /// Slots of the completion queue.
+    pub fn cq_entries(&self) -> u32 {
+        self.cq.capacity()
+    }
+
+    /// Whether entries of 128 bytes can be pushed.
+    pub fn is_wide(&self) -> bool {
+        self.submit.sq.is_wide()
+    }
+
+    /// The flags with which the ring was made.
+    pub fn setup_flags(&self) -> SetupFlags {
+        SetupFlags::from_bits_retain(self.params.flags)
+    }
+
+    /// What the kernel said of itself when the ring was made.
+    pub fn features(&self) -> Features {
+        Features::from_bits_retain(self.params.features)
+    }
+
+    /// What the kernel answered when the ring was made.
+    pub fn params(&self) -> &sys::io_uring_params {
+        &self.params
+    }
+
+    /// The descriptor; `None` for a ring made with `REGISTERED_FD_ONLY`.
+    ///
+    /// It is readable for `poll`, `select` and `epoll` while completions are in the queue or waiting to be fetched.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.handle {
+            Handle::Fd(fd) => Some(fd.as_fd()),
+            Handle::Registered(_) => None,
+        }
+    }
+
+    /// Whether the kernel can cancel by "any" (Linux 5.19), which the safe doors that cancel need. Asked once.
+    pub(crate) fn has_cancel_any(&mut self) -> Result<bool, Errno> {
+        if let Some(known) = self.cancel_any {
+            return Ok(known);
+        }
+        // The flag has no bit of its own. SOCKET came with the same release, and distributions that backport io_uring
+        // take it whole.
+        let known = crate::probe::Probe::of(self)?.supports_opcode(sys::IORING_OP_SOCKET);
+        self.cancel_any = Some(known);
+        Ok(known)
+    }
+
+    /// Takes one completion from the queue, past the stash. For the doors that sort completions.
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<Cqe> {
+        let cqe = self.cq.pop();
+        if cqe.is_none() {
+            self.cq.publish();
+        }
+        cqe
+    }
+
+    /// Keeps a completion for whoever iterates next.
+    pub(crate) fn keep(&mut self, cqe: Cqe) {
+        self.stash.push_back(cqe);
+    }
+
+    /// The oldest completion that was kept.
+    pub(crate) fn kept(&mut self) -> Option<Cqe> {
+        self.stash.pop_front()
+    }
+
+    /// Where the next entry will go; what was pushed since can be taken back with [`Ring::retract`].
+    pub(crate) fn mark(&self) -> Pos {
+        self.submit.sq.next()
+    }
+
+    /// Takes back what was pushed since `mark` and the kernel cannot have seen; tells how many slots.
+    pub(crate) fn retract(&mut self, mark: Pos) -> u32 {
+        self.submit.sq.retract(mark)
+    }
+}
+
+/// # Panics
+///
+/// For a ring made with `REGISTERED_FD_ONLY`, which has no descriptor; [`Ring::fd`] says `None` then.
+impl AsFd for Ring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd().expect("a ring made with registered_fd_only() has no descriptor: use Ring::fd()")
+    }
+}
+
+impl core::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Ring")
+            .field("fd", &self.fd())
+            .field("flags", &self.setup_flags())
+            .field("sq_entries", &self.sq_entries())
+            .field("pending", &self.pending())
+            .field("cq_entries", &self.cq_entries())
+            .field("ready", &self.ready())
+            .finish()
+    }
+}

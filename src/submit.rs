@@ -1,0 +1,292 @@
+//! The way into the queue: pushing entries by the safe and the unsafe door, and submitting them.
+
+use std::os::fd::RawFd;
+use std::thread::ThreadId;
+
+use rustix::io::Errno;
+
+use crate::queue::{Enter, NoSlot, Sq};
+use crate::sqe::{RawSqe, Sqe, Sqe128};
+use rawring_sys as sys;
+
+/// The submission side of a ring: its queue, and how the kernel is entered.
+///
+/// Never handed out by `&mut`: two sides that changed places would outlive the mappings that they point into.
+pub(crate) struct Side {
+    pub(crate) sq: Sq,
+    /// The descriptor, or the registered index.
+    pub(crate) raw: RawFd,
+    /// What every call needs: `REGISTERED_RING` for an index.
+    pub(crate) enter_flags: u32,
+    /// The only thread on which `raw` names this ring, for an index.
+    pub(crate) owner: Option<ThreadId>,
+}
+
+impl Side {
+    /// See [`Submissions::submit`].
+    #[inline(always)]
+    pub(crate) fn submit(&mut self) -> Result<u32, Errno> {
+        match self.sq.plan(0, 0) {
+            Some(enter) => self.enter(enter, None),
+            None => Ok(0),
+        }
+    }
+
+    /// Makes the planned call.
+    #[inline(always)]
+    pub(crate) fn enter(&mut self, enter: Enter, arg: Option<&sys::io_uring_getevents_arg>) -> Result<u32, Errno> {
+        if let Some(owner) = self.owner {
+            check_owner(owner)?;
+        }
+        let Enter { to_submit, min_complete, flags } = enter;
+        let (arg, size, ext) = match arg {
+            Some(arg) => (core::ptr::from_ref(arg).cast(), size_of_val(arg), sys::IORING_ENTER_EXT_ARG),
+            None => (core::ptr::null(), 0, 0),
+        };
+        // SAFETY: `raw` names this ring. What the entries name is the business of the door that took them. `arg`, if
+        // any, is a valid argument of the size given, and the call reads it only while it runs.
+        let taken = unsafe {
+            sys::io_uring_enter(self.raw, to_submit, min_complete, flags | ext | self.enter_flags, arg, size)
+        }?;
+        self.sq.taken(taken);
+        Ok(taken)
+    }
+}
+
+/// The submission side of a ring, borrowed apart from its completions by [`Ring::split`](crate::Ring::split).
+pub struct Submissions<'r>(pub(crate) &'r mut Side);
+
+/// An entry that was not taken, and why. Nothing is lost: the entry is in it.
+pub struct Refused<T> {
+    /// The entry.
+    pub entry: T,
+    /// Why it was refused.
+    pub reason: Reason,
+}
+
+/// Why an entry was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The queue has no room; submit, and push again.
+    Full,
+    /// The entry has 128 bytes, and the ring was made without `SQE128` and without `SQE_MIXED`.
+    NotWide,
+    /// The entry's `user_data` has the prefix that `scope` and `InFlight` use ([`UserData::is_reserved`]).
+    ///
+    /// [`UserData::is_reserved`]: crate::UserData::is_reserved
+    ReservedUserData,
+    /// The entry asks for no completion on success, and this door counts completions.
+    SkipSuccess,
+    /// The table of operations in flight has no number left (16,777,216 at once).
+    TooMany,
+}
+
+impl From<NoSlot> for Reason {
+    fn from(reason: NoSlot) -> Self {
+        match reason {
+            NoSlot::Full => Reason::Full,
+            NoSlot::NotWide => Reason::NotWide,
+        }
+    }
+}
+
+impl core::fmt::Display for Reason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Reason::Full => "the submission queue is full: submit, then push the entry again",
+            Reason::NotWide => "an entry of 128 bytes needs a ring made with sqe128() or sqe_mixed()",
+            Reason::ReservedUserData => {
+                "user_data values whose upper 16 bits are 0x5afe belong to scope and InFlight: choose another"
+            }
+            Reason::SkipSuccess => {
+                "scope and InFlight count completions: push an entry with skip_success() to the ring itself"
+            }
+            Reason::TooMany => "16,777,216 operations are in flight, and no more can be told apart",
+        })
+    }
+}
+
+impl<T> core::fmt::Debug for Refused<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Refused").field("reason", &self.reason).finish_non_exhaustive()
+    }
+}
+
+impl<T> core::fmt::Display for Refused<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl<T> std::error::Error for Refused<T> {}
+
+/// What [`Sqe`] and [`Sqe128`] have in common on their way into the queue.
+pub(crate) trait Entry: Sized {
+    /// The first 64 bytes.
+    fn bytes(&self) -> &RawSqe;
+    /// The first 64 bytes.
+    fn bytes_mut(&mut self) -> &mut RawSqe;
+    /// Puts the entry into the queue.
+    fn put(self, to: &mut Side) -> Result<(), Refused<Self>>;
+}
+
+impl Entry for Sqe<'_> {
+    #[inline(always)]
+    fn bytes(&self) -> &RawSqe {
+        self.raw()
+    }
+
+    #[inline(always)]
+    fn bytes_mut(&mut self) -> &mut RawSqe {
+        Sqe::bytes_mut(self)
+    }
+
+    #[inline(always)]
+    fn put(self, to: &mut Side) -> Result<(), Refused<Self>> {
+        to.sq.push(self.raw()).map_err(|reason| Refused { entry: self, reason: reason.into() })
+    }
+}
+
+impl Entry for Sqe128<'_> {
+    fn bytes(&self) -> &RawSqe {
+        self.raw()
+    }
+
+    fn bytes_mut(&mut self) -> &mut RawSqe {
+        Sqe128::bytes_mut(self)
+    }
+
+    fn put(self, to: &mut Side) -> Result<(), Refused<Self>> {
+        let pushed = to.sq.push_wide(self.raw(), self.second());
+        pushed.map_err(|reason| Refused { entry: self, reason: reason.into() })
+    }
+}
+
+impl Submissions<'_> {
+    /// Puts an entry that borrows nothing into the queue. It starts when it is submitted.
+    ///
+    /// # Errors
+    ///
+    /// The entry comes back when the queue is full, or when its `user_data` is reserved.
+    #[inline(always)]
+    pub fn push(&mut self, entry: impl Into<Sqe<'static>>) -> Result<(), Refused<Sqe<'static>>> {
+        let entry = entry.into();
+        if entry.key().is_reserved() {
+            return Err(Refused { entry, reason: Reason::ReservedUserData });
+        }
+        entry.put(self.0)
+    }
+
+    /// As [`push`](Self::push), for an entry of 128 bytes.
+    pub fn push128(&mut self, entry: impl Into<Sqe128<'static>>) -> Result<(), Refused<Sqe128<'static>>> {
+        let entry = entry.into();
+        if entry.first.key().is_reserved() {
+            return Err(Refused { entry, reason: Reason::ReservedUserData });
+        }
+        entry.put(self.0)
+    }
+
+    /// Puts an entry that borrows into the queue.
+    ///
+    /// # Safety
+    ///
+    /// 1. Everything that the entry names stays valid for the operation, and un-aliased as a reference of its kind
+    ///    demands, until the kernel is done with it. That is: until the completion without
+    ///    [`more`](crate::Cqe::more) was reaped, which for a zero-copy send is the notification. Neither dropping the
+    ///    ring, nor a cancellation, nor the return of a submit ends it sooner. If the completion never comes, the
+    ///    memory is never freed.
+    /// 2. With a polling thread (`SQPOLL`) "submitted" is no moment that the caller sees, so what the documentation of
+    ///    an operation calls needed until submitted is needed until completed.
+    /// 3. While a `scope` runs on this ring, or an `InFlight` owns it, the entry's `user_data` is not
+    ///    [reserved](crate::UserData::is_reserved), and neither is any that its completions carry elsewhere.
+    #[inline(always)]
+    pub unsafe fn push_unchecked<'a>(&mut self, entry: impl Into<Sqe<'a>>) -> Result<(), Refused<Sqe<'a>>> {
+        entry.into().put(self.0)
+    }
+
+    /// As [`push_unchecked`](Self::push_unchecked), for an entry of 128 bytes.
+    ///
+    /// # Safety
+    ///
+    /// As for [`push_unchecked`](Self::push_unchecked).
+    pub unsafe fn push128_unchecked<'a>(&mut self, entry: impl Into<Sqe128<'a>>) -> Result<(), Refused<Sqe128<'a>>> {
+        entry.into().put(self.0)
+    }
+
+    /// Puts all of the entries into the queue, or none: a chain of links must not be cut by a full queue, since a
+    /// submission ends it.
+    pub fn push_all<const N: usize>(&mut self, entries: [Sqe<'static>; N]) -> Result<(), Refused<[Sqe<'static>; N]>> {
+        if entries.iter().any(|entry| entry.key().is_reserved()) {
+            return Err(Refused { entry: entries, reason: Reason::ReservedUserData });
+        }
+        // SAFETY: the entries borrow nothing (clauses 1 and 2), and no value is reserved (clause 3).
+        unsafe { self.push_all_unchecked(entries) }
+    }
+
+    /// As [`push_all`](Self::push_all), for entries that borrow.
+    ///
+    /// # Safety
+    ///
+    /// As for [`push_unchecked`](Self::push_unchecked).
+    pub unsafe fn push_all_unchecked<'a, const N: usize>(
+        &mut self,
+        entries: [Sqe<'a>; N],
+    ) -> Result<(), Refused<[Sqe<'a>; N]>> {
+        if (self.0.sq.room() as usize) < N {
+            return Err(Refused { entry: entries, reason: Reason::Full });
+        }
+        for entry in entries {
+            let put = entry.put(self.0);
+            debug_assert!(put.is_ok(), "the room was checked");
+        }
+        Ok(())
+    }
+
+    /// Entries that fit into the queue now (128-byte entries of mixed rings count twice).
+    pub fn room(&self) -> u32 {
+        self.0.sq.room()
+    }
+
+    /// Entries that were pushed and that the kernel has not taken yet.
+    pub fn pending(&self) -> u32 {
+        self.0.sq.len()
+    }
+
+    /// Hands all pushed entries to the kernel, without waiting. Makes no system call where none is needed: when
+    /// nothing was pushed, or a polling thread is awake.
+    ///
+    /// Returns how many entries the kernel took. Fewer than were pushed is possible, for instance when one of them
+    /// was malformed and the ring is without `SUBMIT_ALL`; the rest stays queued and goes with the next submission.
+    /// With a polling thread it is the number handed over.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was submitted then, and everything is still queued.
+    ///
+    /// | errno | meaning |
+    /// | --- | --- |
+    /// | `EAGAIN` | no memory for a request; reap completions and try again |
+    /// | `EBUSY` | completions overflowed and could not all be moved to the queue; reap, then try again |
+    /// | `EBADR` | completions were lost, see [`Ring::lost`](crate::Ring::lost); reported once |
+    /// | `EEXIST` | the ring belongs to another thread (`SINGLE_ISSUER`) |
+    /// | `EBADFD` | the ring is disabled; see [`Ring::enable`](crate::Ring::enable) |
+    /// | `EBADF` | a ring without descriptor was used on a thread that did not make it |
+    /// | `EOWNERDEAD` | the polling thread is gone |
+    /// | `EINTR`, `ENXIO`, `EINVAL`, `EFAULT`, `EOPNOTSUPP` | see `io_uring_enter(2)` |
+    #[inline(always)]
+    pub fn submit(&mut self) -> Result<u32, Errno> {
+        self.0.submit()
+    }
+}
+
+#[cold]
+pub(crate) fn check_owner(owner: ThreadId) -> Result<(), Errno> {
+    if std::thread::current().id() == owner { Ok(()) } else { Err(Errno::BADF) }
+}
+
+impl core::fmt::Debug for Submissions<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Submissions").field("pending", &self.pending()).field("room", &self.room()).finish()
+    }
+}

@@ -1,0 +1,320 @@
+//! The operations that a safe door has in flight, and how it gets rid of them.
+//!
+//! Who owns what, when: an operation is *live* from the moment its entry is pushed until either its completion without
+//! `MORE` is reaped or the entry is taken back unseen by the kernel. While it is live, what its entry names is not
+//! touched by us and not freed. The value `T` rides along and is given back at the end.
+//!
+//! Completions are recognised by slot and generation, with the prefix that the safe ways to submit refuse to everybody
+//! else ([`UserData::is_reserved`]). A completion that matches no live operation is foreign: it is kept for its owner
+//! and never counted.
+
+use std::time::{Duration, Instant};
+
+use crate::cqe::Cqe;
+use crate::queue::Pos;
+use crate::ring::Ring;
+use crate::sqe::{RawSqe, Sqe};
+use crate::submit::{Entry, Reason, Refused};
+use crate::user_data::UserData;
+use crate::wait::{Wait, WaitEnd};
+use rawring_sys as sys;
+use rustix::io::Errno;
+
+/// What a slot is used for.
+enum Use<T> {
+    Free,
+    /// An operation of the door's user.
+    Operation(T),
+    /// A cancellation that the door started itself.
+    Cancellation,
+}
+
+struct Slot<T> {
+    key: UserData,
+    used: Use<T>,
+}
+
+/// The table of live operations.
+pub(crate) struct Tokens<T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    operations: usize,
+    cancellations: usize,
+    /// Operations whose entries the kernel may not have taken yet, with the position after each entry.
+    queued: Vec<(Pos, u32)>,
+}
+
+/// What a completion is to the door that met it.
+pub(crate) enum Met<'t, T> {
+    /// Somebody else's.
+    Foreign,
+    /// The door's own business; nobody needs to see it.
+    Internal,
+    /// One of an operation's, and not the last.
+    More(&'t mut T),
+    /// An operation's last: it is no longer live, and the kernel is done with what it names.
+    Last(T),
+}
+
+impl<T> Tokens<T> {
+    pub(crate) fn new() -> Self {
+        Tokens { slots: Vec::new(), free: Vec::new(), operations: 0, cancellations: 0, queued: Vec::new() }
+    }
+
+    /// Operations that are live.
+    pub(crate) fn live(&self) -> usize {
+        self.operations
+    }
+
+    /// The slot that the next operation will get; `None` when no number is left.
+    #[inline(always)]
+    pub(crate) fn next_slot(&self) -> Option<u32> {
+        match self.free.last() {
+            Some(&slot) => Some(slot),
+            None if self.slots.len() <= UserData::MAX_SLOT as usize => Some(self.slots.len() as u32),
+            None => None,
+        }
+    }
+
+    /// Pushes an entry under a key of ours and makes its operation live, in the slot that
+    /// [`next_slot`](Self::next_slot) named. A refused entry comes back as it was.
+    ///
+    /// Everything that the entry names has to stay as it is until the operation ends: the doors see to that, each in
+    /// its own way, which is why the entry's lifetime may end here.
+    #[inline(always)]
+    pub(crate) fn push<E: Entry>(
+        &mut self,
+        ring: &mut Ring,
+        value: T,
+        mut entry: E,
+    ) -> Result<UserData, (T, Refused<E>)> {
+        if entry.bytes().flags & sys::IOSQE_CQE_SKIP_SUCCESS != 0 {
+            return Err((value, Refused { entry, reason: Reason::SkipSuccess }));
+        }
+        let Some(slot) = self.next_slot() else {
+            return Err((value, Refused { entry, reason: Reason::TooMany }));
+        };
+        let key = UserData::token(slot, ring.generation);
+        let own = core::mem::replace(&mut entry.bytes_mut().user_data, key.0);
+        if let Err(mut refused) = entry.put(&mut ring.submit) {
+            refused.entry.bytes_mut().user_data = own;
+            return Err((value, refused));
+        }
+        ring.generation = ring.generation.wrapping_add(1);
+        self.occupy(slot, key, Use::Operation(value));
+        self.operations += 1;
+        self.queued.push((ring.mark(), slot));
+        Ok(key)
+    }
+
+    #[inline(always)]
+    fn occupy(&mut self, slot: u32, key: UserData, used: Use<T>) {
+        let entry = Slot { key, used };
+        if slot as usize == self.slots.len() {
+            self.slots.push(entry);
+        } else {
+            self.free.pop();
+            self.slots[slot as usize] = entry;
+        }
+    }
+
+    /// Whether this key is that of a live operation.
+    pub(crate) fn is_live(&self, key: UserData) -> bool {
+        let slot = key.slot().and_then(|slot| self.slots.get(slot as usize));
+        slot.is_some_and(|slot| slot.key == key && matches!(slot.used, Use::Operation(_)))
+    }
+
+    /// Sorts a completion.
+    #[inline(always)]
+    pub(crate) fn meet(&mut self, cqe: &Cqe) -> Met<'_, T> {
+        let key = cqe.user_data();
+        let Some(index) = key.slot() else { return Met::Foreign };
+        let Some(slot) = self.slots.get_mut(index as usize).filter(|slot| slot.key == key) else {
+            return Met::Foreign;
+        };
+        if cqe.more() {
+            return match &mut slot.used {
+                Use::Operation(value) => Met::More(value),
+                Use::Cancellation => Met::Internal,
+                Use::Free => Met::Foreign,
+            };
+        }
+        match core::mem::replace(&mut slot.used, Use::Free) {
+            Use::Operation(value) => {
+                self.operations -= 1;
+                self.free.push(index);
+                Met::Last(value)
+            }
+            Use::Cancellation => {
+                self.cancellations -= 1;
+                self.free.push(index);
+                Met::Internal
+            }
+            Use::Free => Met::Foreign,
+        }
+    }
+
+    /// To be called after each submission: forgets which entries were queued, as far as the kernel took them.
+    #[inline(always)]
+    pub(crate) fn submitted(&mut self, ring: &Ring) {
+        let pending = ring.pending();
+        if pending == 0 {
+            self.queued.clear();
+        } else {
+            let next = ring.mark();
+            self.queued.retain(|(end, _)| next.since(*end) < pending);
+        }
+    }
+
+    /// Takes back the entries that the kernel cannot have seen, of those pushed since `mark`. Their operations never
+    /// happen; `each` gets their slots and values.
+    pub(crate) fn retract(&mut self, ring: &mut Ring, mark: Pos, mut each: impl FnMut(u32, T)) {
+        self.submitted(ring);
+        let next = ring.mark();
+        let taken = ring.retract(mark);
+        for (end, index) in core::mem::take(&mut self.queued) {
+            if next.since(end) >= taken {
+                continue;
+            }
+            if let Use::Operation(value) = core::mem::replace(&mut self.slots[index as usize].used, Use::Free) {
+                self.operations -= 1;
+                self.free.push(index);
+                each(index, value);
+            }
+        }
+    }
+
+    /// Queues a cancellation of one operation, on the door's own account.
+    pub(crate) fn push_cancellation(&mut self, ring: &mut Ring, target: Target) -> Result<(), Reason> {
+        let slot = self.next_slot().ok_or(Reason::TooMany)?;
+        let mut raw = RawSqe::ZERO;
+        raw.opcode = sys::IORING_OP_ASYNC_CANCEL;
+        match target {
+            Target::Key(key) => raw.addr = key.0,
+            Target::Everything => raw.op_flags = sys::IORING_ASYNC_CANCEL_ALL | sys::IORING_ASYNC_CANCEL_ANY,
+        }
+        let key = UserData::token(slot, ring.generation);
+        raw.user_data = key.0;
+        // SAFETY: the entry names no memory and no descriptor, and its own key is put there by this door.
+        let entry = unsafe { Sqe::from_raw(raw) };
+        entry.put(&mut ring.submit).map_err(|refused| refused.reason)?;
+        ring.generation = ring.generation.wrapping_add(1);
+        self.occupy(slot, key, Use::Cancellation);
+        self.cancellations += 1;
+        Ok(())
+    }
+
+    /// Cancels everything live and reaps until nothing is, cancellations included. `each` gets every completion of an
+    /// operation with what it was; foreign completions are kept for the ring's owner.
+    ///
+    /// # Errors
+    ///
+    /// The call that failed for good, or `TIMEDOUT` after `patience` in which nothing happened. Operations are still
+    /// live then.
+    pub(crate) fn drain(
+        &mut self,
+        ring: &mut Ring,
+        patience: Option<Duration>,
+        mut each: impl FnMut(Cqe, Met<'_, T>),
+    ) -> Result<(), Errno> {
+        let mut pause = Duration::from_millis(1);
+        let mut hunt = Hunt::default();
+        let mut due = true;
+        let mut last = Instant::now();
+        loop {
+            let reaped = self.reap(ring, &mut hunt, &mut each);
+            if self.operations == 0 && self.cancellations == 0 {
+                return Ok(());
+            }
+            if reaped {
+                last = Instant::now();
+            } else if patience.is_some_and(|patience| last.elapsed() >= patience) {
+                return Err(Errno::TIMEDOUT);
+            }
+            if due && self.cancellations == 0 {
+                due = false;
+                self.cancel_all(ring, &mut hunt, &mut each)?;
+            }
+            match ring.submit_with(&Wait::new(1).timeout(pause)) {
+                Ok(outcome) if outcome.wait == WaitEnd::TimedOut => {
+                    due = true;
+                    pause = (pause * 2).min(Duration::from_millis(100));
+                }
+                Ok(_) => {}
+                Err(errno) => retryable(errno)?,
+            }
+        }
+    }
+
+    /// Sorts all completions that are there; tells whether there was any of ours.
+    fn reap(&mut self, ring: &mut Ring, hunt: &mut Hunt, each: &mut impl FnMut(Cqe, Met<'_, T>)) -> bool {
+        let mut any = false;
+        while let Some(cqe) = ring.pop() {
+            match self.meet(&cqe) {
+                Met::Foreign => ring.keep(cqe),
+                Met::Internal => {
+                    hunt.missed |= cqe.result() == Err(Errno::NOENT);
+                    any = true;
+                }
+                met => {
+                    *hunt = Hunt::default();
+                    any = true;
+                    each(cqe, met);
+                }
+            }
+        }
+        any
+    }
+
+    /// Starts a cancellation of every live operation.
+    ///
+    /// One that the kernel repeatedly cannot find is waiting behind somebody else's operation: drained, or linked to
+    /// one. The way to end it is then to cancel everything there is.
+    fn cancel_all(
+        &mut self,
+        ring: &mut Ring,
+        hunt: &mut Hunt,
+        each: &mut impl FnMut(Cqe, Met<'_, T>),
+    ) -> Result<(), Errno> {
+        const STUCK: u32 = 3;
+        hunt.rounds = if hunt.missed { hunt.rounds + 1 } else { 0 };
+        hunt.missed = false;
+        let everything = hunt.rounds >= STUCK;
+        for index in 0..self.slots.len() {
+            let Slot { key, used: Use::Operation(_) } = &self.slots[index] else { continue };
+            let target = if everything { Target::Everything } else { Target::Key(*key) };
+            while self.push_cancellation(ring, target) == Err(Reason::Full) {
+                ring.submit().map(drop).or_else(retryable)?;
+                self.reap(ring, hunt, each);
+            }
+            if everything {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the search for operations to cancel goes.
+#[derive(Default)]
+struct Hunt {
+    /// The kernel did not find one since the last round began.
+    missed: bool,
+    /// Rounds in a row in which it did not, while nothing ended.
+    rounds: u32,
+}
+
+/// What a cancellation is aimed at.
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    Key(UserData),
+    Everything,
+}
+
+/// Errors of a submission after which reaping and trying again helps.
+fn retryable(errno: Errno) -> Result<(), Errno> {
+    match errno {
+        Errno::INTR | Errno::AGAIN | Errno::BUSY | Errno::BADR => Ok(()),
+        errno => Err(errno),
+    }
+}

@@ -1,0 +1,185 @@
+//! How long a submission waits for completions, and how the wait ended.
+
+use std::time::Duration;
+
+use crate::flags::EnterFlags;
+use crate::operand::Timespec;
+use rawring_sys as sys;
+
+/// What to wait for, and what ends the wait otherwise. See [`Ring::submit_with`](crate::Ring::submit_with).
+///
+/// ```
+/// use rawring::{Ring, Wait, WaitEnd};
+/// use std::time::Duration;
+///
+/// let mut ring = Ring::new(8)?;
+/// let outcome = ring.submit_with(&Wait::new(1).timeout(Duration::from_millis(1)))?;
+/// assert_eq!(outcome.wait, WaitEnd::TimedOut);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Wait<'a> {
+    pub(crate) want: u32,
+    timeout: Option<Timespec>,
+    min_wait_usec: u32,
+    sigmask: Option<&'a SigSet>,
+    extra: u32,
+}
+
+impl<'a> Wait<'a> {
+    /// Until `want` completions are in the queue; 0 does not wait.
+    pub fn new(want: u32) -> Self {
+        Wait { want, ..Wait::default() }
+    }
+
+    /// For no longer than this.
+    pub fn timeout(mut self, span: Duration) -> Self {
+        self.timeout = Some(span.into());
+        self
+    }
+
+    /// Until this point in time of the ring's clock (monotonic, unless another was registered) at the latest. Linux 6.12.
+    pub fn deadline(mut self, time: Timespec) -> Self {
+        self.timeout = Some(time);
+        self.flag(EnterFlags::ABS_TIMER)
+    }
+
+    /// Waits for the full number this long; after it, the first completion ends the wait. In microseconds, at most
+    /// some 71 minutes. Linux 6.12 (`Features::MIN_TIMEOUT`); older kernels refuse it or do not heed it.
+    pub fn min_wait(mut self, span: Duration) -> Self {
+        self.min_wait_usec = u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// Replaces the thread's signal mask during the wait, as `ppoll(2)` does.
+    pub fn sigmask(mut self, mask: &'a SigSet) -> Self {
+        self.sigmask = Some(mask);
+        self
+    }
+
+    /// Keeps this wait out of the processor's I/O wait time. Linux 6.15.
+    pub fn no_iowait(self) -> Self {
+        self.flag(EnterFlags::NO_IOWAIT)
+    }
+
+    /// Enters the kernel even where nothing seems to need it, and collects completions.
+    pub fn get_events(self) -> Self {
+        self.flag(EnterFlags::GETEVENTS)
+    }
+
+    /// Adds flags of `io_uring_enter`, known to the crate or not.
+    pub fn flag(mut self, flags: EnterFlags) -> Self {
+        self.extra |= flags.bits();
+        self
+    }
+
+    /// The flags for a call that waits for `want` more. Those that only make sense while waiting are left out when it
+    /// does not.
+    #[inline(always)]
+    pub(crate) fn flags(&self, want: u32) -> u32 {
+        let waiting = sys::IORING_ENTER_ABS_TIMER | sys::IORING_ENTER_NO_IOWAIT;
+        if want == 0 { self.extra & !waiting } else { self.extra }
+    }
+
+    /// The argument of the call, where one is needed. It holds addresses inside `self`.
+    #[inline(always)]
+    pub(crate) fn argument(&self, want: u32) -> Option<sys::io_uring_getevents_arg> {
+        if want == 0 || (self.timeout.is_none() && self.min_wait_usec == 0 && self.sigmask.is_none()) {
+            return None;
+        }
+        let address = |time: &Timespec| core::ptr::from_ref(time).expose_provenance() as u64;
+        let mask = |mask: &SigSet| core::ptr::from_ref(mask).expose_provenance() as u64;
+        Some(sys::io_uring_getevents_arg {
+            sigmask: self.sigmask.map_or(0, mask),
+            // The size of the kernel's set, not of the C library's.
+            sigmask_sz: self.sigmask.map_or(0, |_| size_of::<SigSet>() as u32),
+            min_wait_usec: self.min_wait_usec,
+            ts: self.timeout.as_ref().map_or(0, address),
+        })
+    }
+}
+
+/// What a submission did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Submitted {
+    /// Entries that the kernel took; with a polling thread, entries handed over to it.
+    pub entries: u32,
+    /// How the wait ended.
+    pub wait: WaitEnd,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WaitEnd {
+    /// As many completions as wanted are in the queue.
+    Ready,
+    /// The time was over first.
+    TimedOut,
+    /// A signal came first.
+    Interrupted,
+    /// Fewer completions than wanted are there, and the kernel did not say why: it reported the entries that it took
+    /// instead. Wait again.
+    Short,
+}
+
+/// Words of the kernel's signal set.
+const WORDS: usize = 64 / core::ffi::c_ulong::BITS as usize;
+
+/// A set of signals in the kernel's size (8 bytes), which is not the C library's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct SigSet([core::ffi::c_ulong; WORDS]);
+
+impl SigSet {
+    /// No signal.
+    pub const EMPTY: SigSet = SigSet([0; WORDS]);
+    /// Every signal; the kernel ignores the bits of those that cannot be blocked.
+    pub const ALL: SigSet = SigSet([core::ffi::c_ulong::MAX; WORDS]);
+
+    /// With `signal` added. Numbers start at 1; one that the kernel's set has no room for changes nothing.
+    pub const fn with(mut self, signal: i32) -> Self {
+        if 1 <= signal && signal <= 64 {
+            let bit = signal as u32 - 1;
+            let bits = core::ffi::c_ulong::BITS;
+            self.0[(bit / bits) as usize] |= 1 << (bit % bits);
+        }
+        self
+    }
+
+    /// Whether `signal` is in the set.
+    pub const fn contains(&self, signal: i32) -> bool {
+        let only = SigSet::EMPTY.with(signal);
+        let mut word = 0;
+        while word < WORDS {
+            if self.0[word] & only.0[word] != 0 {
+                return true;
+            }
+            word += 1;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn item_26_the_signal_set_has_the_kernels_size() {
+        assert_eq!(size_of::<SigSet>(), 8);
+        let set = SigSet::EMPTY.with(2).with(64).with(65).with(0);
+        assert!(set.contains(2) && set.contains(64) && !set.contains(1) && !set.contains(65));
+        let wait = Wait::new(1).sigmask(&set);
+        let argument = wait.argument(1).expect("a mask needs an argument");
+        assert_eq!(argument.sigmask_sz, 8);
+        assert_eq!(argument.ts, 0);
+    }
+
+    #[test]
+    fn a_wait_for_nothing_has_no_argument_and_no_waiting_flags() {
+        let wait = Wait::new(1).deadline(Timespec::default()).no_iowait();
+        assert!(wait.argument(0).is_none());
+        assert_eq!(wait.flags(0), 0);
+        assert_eq!(wait.flags(1), (EnterFlags::ABS_TIMER | EnterFlags::NO_IOWAIT).bits());
+    }
+}
