@@ -5,12 +5,18 @@
 //! that is right for a ring without a poller thread; the protocol itself is tested elsewhere.
 
 use std::collections::HashSet;
+use std::io::Write as _;
 use std::ptr::{NonNull, null};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawring_sys::*;
 // Not std's: without the feature `std`, rustix has types of its own.
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Prints where tests that pass are heard as well: `eprintln!` is kept from view unless a test fails.
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
 
 /// Makes a ring, or says why there is none.
 fn setup(entries: u32, p: &mut io_uring_params) -> Option<OwnedFd> {
@@ -20,7 +26,7 @@ fn setup(entries: u32, p: &mut io_uring_params) -> Option<OwnedFd> {
         // SAFETY: a new descriptor that nobody else has.
         Ok(fd) => Some(unsafe { OwnedFd::from_raw_fd(fd as i32) }),
         Err(errno @ (Errno::PERM | Errno::NOSYS | Errno::INVAL)) => {
-            eprintln!("skipped: no ring of {entries} entries with flags {flags:#x} here: {errno}");
+            say(&format!("skipped: a ring of {entries} entries with flags {flags:#x}: {errno}"));
             None
         }
         Err(errno) => panic!("a ring with flags {flags:#x}: {errno}"),
@@ -107,7 +113,7 @@ fn rings_of_every_shape_are_mapped_and_work() {
             mapped += 1;
         }
     }
-    eprintln!("{mapped} rings were mapped and used");
+    say(&format!("{mapped} rings were mapped and used"));
 }
 
 #[test]
@@ -129,7 +135,7 @@ fn memory_of_the_caller_is_enough_for_every_shape() {
             }
         }
     }
-    eprintln!("{mapped} rings in memory of the caller were used");
+    say(&format!("{mapped} rings in memory of the caller were used"));
 }
 
 #[test]
@@ -147,7 +153,7 @@ fn huge_pages_work_where_there_are_any() {
     let mut p = io_uring_params::ZERO;
     let memory = match RingMemory::new_huge(256, &mut p) {
         Ok(memory) => memory,
-        Err(error) => return eprintln!("skipped: huge pages: {error}"),
+        Err(error) => return say(&format!("skipped: a ring in huge pages: {error}")),
     };
     let Some(fd) = setup(256, &mut p) else { return };
     let map = RingMap::from_memory(memory, &p, Fork::DontFork).unwrap();
@@ -244,6 +250,37 @@ fn children_get_the_rings_only_if_asked() {
     let Some(_fd) = setup(8, &mut p) else { return };
     let map = RingMap::from_memory(memory, &p, Fork::DontFork).unwrap();
     assert!(dont_copy(starts(&map)[0]));
+}
+
+/// What lies in a child at the address of its parent's ring is the child's.
+#[test]
+fn a_child_that_drops_the_map_unmaps_nothing() {
+    let mut p = io_uring_params::ZERO;
+    let Some(fd) = setup(8, &mut p) else { return };
+    let map = RingMap::new(fd.as_fd(), &p, Fork::DontFork).unwrap();
+    let at = map.pointers().sqes.as_ptr();
+    // SAFETY: the child only makes system calls, and ends without unwinding into what it shares with its parent's threads.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: nothing is mapped there, or else the call fails; what is written to and read is this mapping.
+        unsafe {
+            let own = libc::mmap(at.cast(), 4096, prot, flags, -1, 0);
+            let mapped = own == at.cast();
+            drop(map);
+            // A segmentation fault, if that unmapped it.
+            if mapped {
+                own.cast::<u8>().write_volatile(1);
+            }
+            libc::_exit(i32::from(!mapped));
+        }
+    }
+    let mut status = -1;
+    // SAFETY: `status` is valid for writes.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0, "the child's end, as waitpid reports it");
 }
 
 #[test]

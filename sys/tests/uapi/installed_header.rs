@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
@@ -46,11 +47,13 @@ fn grows(name: &str) -> bool {
 
 #[test]
 fn the_installed_headers_agree() {
-    match compare() {
+    let said = match compare() {
         Ok(0) => panic!("the headers are there, and nothing was compared"),
-        Ok(rows) => eprintln!("{rows} rows agree with the installed headers"),
-        Err(reason) => eprintln!("skipped: {reason}"),
-    }
+        Ok(rows) => format!("{rows} rows agree with the installed headers"),
+        Err(reason) => format!("skipped: the installed headers: {reason}"),
+    };
+    // Not `eprintln!`, which is kept from view unless a test fails.
+    std::io::stderr().write_all(format!("{said}\n").as_bytes()).unwrap();
 }
 
 /// Compares what there is and says how much it was, or why nothing.
