@@ -158,6 +158,7 @@ impl OpInfo {
 /// The rows, by family.
 const FAMILIES: &[&[&OpInfo]] = &[
     ring::ROWS,
+    rw::ROWS,
     file::ROWS,
     dir::ROWS,
     net::connect::ROWS,
@@ -193,8 +194,9 @@ mod futex;
 mod net;
 mod poll;
 mod ring;
+mod rw;
 #[cfg(test)]
 mod tests;
 mod time;
 
-pub use {buffer::*, cmd::*, dir::*, file::*, futex::*, net::*, poll::*, ring::*, time::*};
+pub use {buffer::*, cmd::*, dir::*, file::*, futex::*, net::*, poll::*, ring::*, rw::*, time::*};
