@@ -100,11 +100,10 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// Why there is no io_uring here.
+    /// Why there is no io_uring here, or why its rings may not be asked ([`Step::Probe`](crate::Step::Probe)).
     pub fn new() -> Result<Probe, SetupError> {
         let ring = Setup::new(1).build()?;
-        // Every kernel above the floor can be probed. One that refuses all the same has no operation to offer.
-        Ok(Probe::of(&ring).unwrap_or_else(|_| Probe::from(&ring, &Room::EMPTY)))
+        Probe::of(&ring).map_err(SetupError::probing)
     }
 
     /// Asks by means of `ring`.
@@ -122,33 +121,25 @@ impl Probe {
     }
 
     fn from(ring: &Ring, room: &Room) -> Probe {
-        let mut supported = [false; 256];
-        for op in room.ops.iter().take(usize::from(room.head.ops_len)) {
-            supported[usize::from(op.op)] = op.flags & sys::IO_URING_OP_SUPPORTED != 0;
-        }
-        let all = SetupFlags::INFO.iter().fold(SetupFlags::empty(), |all, flag| all | setup_flag(flag));
+        let all = SetupFlags::INFO.iter().fold(0, |bits, flag| bits | flag.bits as u32);
+        let all = SetupFlags::from_bits_retain(all);
         let query = query_opcodes();
         let setup_flags = match query {
             Some(answer) => SetupFlags::from_bits_retain(answer.ring_setup_flags as u32),
             None => all.difference(unknown_flags(all).unwrap_or_default()),
         };
-        let mut probe = Probe {
-            supported,
-            last_op: room.head.last_op,
-            features: ring.features(),
-            setup_flags,
-            query,
-            level: Version::new(5, 15),
-        };
-        probe.level = probe.marks().fold(probe.level, Version::max);
+        let (supported, last_op) = (supported(room), room.head.last_op);
+        let mut probe = Probe { supported, last_op, features: ring.features(), setup_flags, query, level: FLOOR };
+        probe.level = probe.newest();
         probe
     }
 
-    /// The releases of what the kernel has.
-    fn marks(&self) -> impl Iterator<Item = Version> + '_ {
+    /// The latest release of anything that the kernel has.
+    fn newest(&self) -> Version {
         let operations = self.operations().filter(|op| op.supported).filter_map(|op| op.since);
         let flags = self.features().chain(self.setup_flags()).chain(self.enter_flags()).chain(self.sqe_flags());
-        operations.chain(flags.filter(|flag| flag.supported).map(|flag| flag.info.since))
+        let releases = operations.chain(flags.filter(|flag| flag.supported).map(|flag| flag.info.since));
+        releases.fold(FLOOR, Version::max)
     }
 
     /// Whether the kernel has this opcode.
@@ -260,8 +251,16 @@ pub fn kernel_release() -> Option<String> {
     Some(text.trim_end().to_owned())
 }
 
-fn setup_flag(flag: &FlagInfo) -> SetupFlags {
-    SetupFlags::from_bits_retain(flag.bits as u32)
+/// The release whose features every kernel has that gets a ring.
+const FLOOR: Version = Version::new(5, 15);
+
+/// Which operations the kernel marked.
+fn supported(room: &Room) -> [bool; 256] {
+    let mut supported = [false; 256];
+    for op in room.ops.iter().take(usize::from(room.head.ops_len)) {
+        supported[usize::from(op.op)] = op.flags & sys::IO_URING_OP_SUPPORTED != 0;
+    }
+    supported
 }
 
 /// Each of these flags with whether it is in `bits`.
@@ -294,3 +293,71 @@ const _: () = assert!(
     size_of::<Room>() == size_of::<sys::io_uring_probe>() + 256 * size_of::<sys::io_uring_probe_op>()
         && size_of::<sys::io_uring_probe_op>() == 8
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Nop128, Timeout, TimeoutImmediate, TimeoutMulti};
+
+    /// A kernel that has operations up to this one, and these features.
+    fn kernel(last_op: u8, features: Features) -> Probe {
+        let mut room = Room::EMPTY;
+        for (number, op) in (0..=last_op).zip(&mut room.ops) {
+            *op = sys::io_uring_probe_op { op: number, flags: sys::IO_URING_OP_SUPPORTED, ..*op };
+        }
+        room.head.last_op = last_op;
+        room.head.ops_len = last_op + 1;
+        let mut probe = Probe {
+            supported: supported(&room),
+            last_op,
+            features,
+            setup_flags: SetupFlags::empty(),
+            query: None,
+            level: FLOOR,
+        };
+        probe.level = probe.newest();
+        probe
+    }
+
+    #[test]
+    fn a_variant_is_judged_by_what_came_with_its_release() {
+        // Linux 6.0, told by SEND_ZC, and the same with a feature of 6.12 on top.
+        let older = kernel(sys::IORING_OP_SEND_ZC, Setup::FLOOR);
+        assert_eq!(older.level(), Version::new(6, 0));
+        let newer = kernel(sys::IORING_OP_SEND_ZC, Setup::FLOOR | Features::MIN_TIMEOUT);
+        assert_eq!(newer.level(), Version::new(6, 12));
+
+        for probe in [&older, &newer] {
+            // What the kernel itself says does not depend on any release.
+            assert_eq!((probe.answer(Timeout::INFO), probe.supports(Timeout::INFO)), (Answer::Yes, true));
+            assert_eq!((probe.answer(Nop128::INFO), probe.supports(Nop128::INFO)), (Answer::No, false));
+            assert_eq!(probe.answer(TimeoutImmediate::INFO), Answer::Unlikely);
+        }
+        // TIMEOUT_MULTISHOT came with 6.4.
+        assert_eq!((older.answer(TimeoutMulti::INFO), older.supports(TimeoutMulti::INFO)), (Answer::Unlikely, false));
+        assert_eq!((newer.answer(TimeoutMulti::INFO), newer.supports(TimeoutMulti::INFO)), (Answer::Likely, true));
+        assert!(newer.require(TimeoutMulti::INFO).is_ok());
+        let refusal = older.require(TimeoutMulti::INFO).expect_err("unlikely");
+        assert_eq!((refusal.op.name, refusal.since), ("TimeoutMulti", Version::new(6, 4)));
+        let text = refusal.to_string();
+        assert!(text.contains("TimeoutMulti (IORING_OP_TIMEOUT)") && text.contains("Linux 6.4"), "{text}");
+    }
+
+    #[test]
+    fn operations_that_nobody_here_knows_are_listed() {
+        let probe = kernel(200, Setup::FLOOR);
+        let last = probe.operations().last().expect("operations");
+        assert_eq!(last, Operation { opcode: Opcode(200), supported: true, since: None });
+        // And those that only this crate knows.
+        let last = kernel(0, Setup::FLOOR).operations().last().expect("operations");
+        assert_eq!((last.opcode, last.supported), (Opcode(sys::IORING_OP_LAST - 1), false));
+    }
+
+    #[test]
+    fn a_kernel_that_knows_all_numbers_is_read_to_the_last() {
+        let mut room = Room::EMPTY;
+        room.ops[255] = sys::io_uring_probe_op { op: 255, flags: sys::IO_URING_OP_SUPPORTED, ..room.ops[255] };
+        room.head.ops_len = 255;
+        assert!(!supported(&room)[255], "the kernel says that it filled 255 of them");
+    }
+}

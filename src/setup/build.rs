@@ -113,7 +113,7 @@ impl Setup<'_> {
                 Memory::OwnHuge => sys::RingMemory::new_huge(self.entries, &mut params),
                 Memory::Own | Memory::Kernel => sys::RingMemory::new(self.entries, &mut params),
             };
-            Some(memory.map_err(|error| Failure::Plain(Step::Memory, Cause::Map(error)))?)
+            Some(memory.map_err(|error| Failure::Plain(Step::Memory, self.without_memory(error)))?)
         } else {
             None
         };
@@ -132,6 +132,17 @@ impl Setup<'_> {
         // SAFETY: the map was made from the descriptor or the memory of this very ring, by the parameters that the
         // kernel filled for it.
         Ok(unsafe { Ring::assemble(handle, map, params) })
+    }
+
+    /// Why there is no memory for the ring.
+    fn without_memory(&self, error: sys::MapError) -> Cause {
+        match error {
+            sys::MapError::BadEntries { what: "cq_entries", entries } => {
+                Cause::CqEntries { cq_entries: entries, entries: self.entries }
+            }
+            sys::MapError::BadEntries { entries, .. } => Cause::Entries(entries),
+            error => Cause::Map(error),
+        }
     }
 
     /// Looks at what the kernel made, and maps it.

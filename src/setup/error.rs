@@ -7,6 +7,7 @@ use core::fmt;
 
 use rustix::io::Errno;
 
+use super::diagnose;
 use super::rules::Conflict;
 use crate::flags::{Features, FlagInfo, SetupFlags};
 use rawring_sys as sys;
@@ -33,6 +34,8 @@ pub enum Step {
     Floor,
     /// Mapping the ring.
     Map,
+    /// Asking a ring what the kernel can do, for [`Probe::new`](crate::probe::Probe::new).
+    Probe,
 }
 
 /// What is wrong, as far as it could be found out.
@@ -111,6 +114,12 @@ pub enum Cause {
 }
 
 impl SetupError {
+    /// A ring could be made, but not be asked.
+    pub(crate) fn probing(errno: Errno) -> Self {
+        let cause = diagnose::cause(errno, 1, &sys::io_uring_params::ZERO);
+        SetupError { step: Step::Probe, errno: Some(errno), cause }
+    }
+
     /// What failed.
     #[must_use]
     pub fn step(&self) -> Step {
@@ -137,6 +146,7 @@ impl fmt::Display for SetupError {
         self.cause.fmt(f)?;
         match (self.step, self.errno) {
             (Step::Setup, Some(errno)) => write!(f, " [io_uring_setup: {errno}]"),
+            (Step::Probe, Some(errno)) => write!(f, " [io_uring_register: {errno}]"),
             // Errors of mapping say themselves which call it was.
             _ => Ok(()),
         }
