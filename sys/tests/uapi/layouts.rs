@@ -20,12 +20,8 @@ macro_rules! layouts {
 
         pub fn fields() -> Vec<Field> {
             vec![$($({
-                let whole = MaybeUninit::<$name>::uninit();
-                let whole = whole.as_ptr();
-                // SAFETY: nothing is read; an address is taken inside of one object.
-                let part = unsafe { &raw const (*whole).$($step).+ };
-                let offset = part.addr() - whole.addr();
-                (stringify!($name), path!($($step).+ $($path)?), offset, size_of_pointee(part))
+                let span = span!($name, $($step).+);
+                (stringify!($name), path!($($step).+ $($path)?), span.start, span.len())
             },)*)*]
         }
     };
@@ -39,6 +35,21 @@ macro_rules! path {
     ($step:ident) => {
         stringify!($step)
     };
+}
+
+/// Where a field lies. `span_of!` knows the fields of a struct; those inside unnamed unions of C are reached in steps.
+macro_rules! span {
+    ($name:ident, $step:ident) => {
+        memoffset::span_of!($name, $step)
+    };
+    ($name:ident, $($step:ident).+) => {{
+        let whole = MaybeUninit::<$name>::uninit();
+        let whole = whole.as_ptr();
+        // SAFETY: nothing is read; an address is taken inside of one object.
+        let part = unsafe { &raw const (*whole).$($step).+ };
+        let start = part.addr() - whole.addr();
+        start..start + size_of_pointee(part)
+    }};
 }
 
 const fn size_of_pointee<T>(_: *const T) -> usize {
