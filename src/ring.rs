@@ -201,8 +201,8 @@ impl Ring {
     /// already holds enough.
     ///
     /// The outcome tells how many entries the kernel took and how the wait ended. A signal or the end of the time is no
-    /// error here. The kernel reports either the number taken or why the wait ended: when it took entries and fewer
-    /// completions than wanted are there, the reason is unknown ([`WaitEnd::Short`]). Calling again submits nothing
+    /// error here. The kernel says why a wait ended only if it took no entries and no completion is there; otherwise,
+    /// with fewer completions than wanted, the reason is unknown ([`WaitEnd::Short`]). Calling again submits nothing
     /// twice: what was taken is no longer queued.
     ///
     /// # Errors

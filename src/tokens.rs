@@ -231,9 +231,9 @@ impl<T> Tokens<T> {
             } else if patience.is_some_and(|patience| last.elapsed() >= patience) {
                 return Err(Errno::TIMEDOUT);
             }
-            if due && self.cancellations == 0 {
+            if due {
                 due = false;
-                self.cancel_all(ring, &mut hunt, &mut each)?;
+                self.hunt_down(ring, &mut hunt, &mut each)?;
             }
             match ring.submit_with(&Wait::new(1).timeout(pause)) {
                 Ok(outcome) if outcome.wait == WaitEnd::TimedOut => {
@@ -266,32 +266,56 @@ impl<T> Tokens<T> {
         any
     }
 
-    /// Starts a cancellation of every live operation.
+    /// Asks the kernel to cancel every live operation.
     ///
-    /// One that the kernel repeatedly cannot find is waiting behind somebody else's operation: drained, or linked to
-    /// one. The way to end it is then to cancel everything there is.
-    fn cancel_all(
+    /// One that it repeatedly cannot find is waiting behind somebody else's operation, drained or linked to one; and
+    /// where a drain holds back everything later, it holds back our requests, too. The way to end that is to cancel
+    /// everything there is.
+    fn hunt_down(
         &mut self,
         ring: &mut Ring,
         hunt: &mut Hunt,
         each: &mut impl FnMut(Cqe, Met<'_, T>),
     ) -> Result<(), Errno> {
-        const STUCK: u32 = 3;
-        hunt.rounds = if hunt.missed { hunt.rounds + 1 } else { 0 };
+        /// Rounds, each twice as long as the one before: a quarter of a second in all.
+        const STUCK: u32 = 8;
+        let held_back = self.cancellations > 0;
+        hunt.rounds = if hunt.missed || held_back { hunt.rounds + 1 } else { 0 };
         hunt.missed = false;
-        let everything = hunt.rounds >= STUCK;
+        if hunt.rounds >= STUCK {
+            return self.cancel_everything(ring);
+        }
+        if held_back {
+            return Ok(());
+        }
         for index in 0..self.slots.len() {
             let Slot { key, used: Use::Operation(_) } = &self.slots[index] else { continue };
-            let target = if everything { Target::Everything } else { Target::Key(*key) };
+            let target = Target::Key(*key);
             while self.push_cancellation(ring, target) == Err(Reason::Full) {
                 ring.submit().map(drop).or_else(retryable)?;
                 self.reap(ring, hunt, each);
             }
-            if everything {
-                break;
-            }
         }
         Ok(())
+    }
+
+    /// Cancels whatever there is on the ring, by a call that no drain holds back (Linux 6.0), or else by an entry.
+    fn cancel_everything(&mut self, ring: &mut Ring) -> Result<(), Errno> {
+        let mut request = sys::io_uring_sync_cancel_reg {
+            fd: -1,
+            flags: sys::IORING_ASYNC_CANCEL_ALL | sys::IORING_ASYNC_CANCEL_ANY,
+            ..Default::default()
+        };
+        // SAFETY: the argument is one request, read during the call, which touches no memory of an operation itself.
+        let result = unsafe { ring.register_raw(sys::IORING_REGISTER_SYNC_CANCEL, (&raw mut request).cast(), 1) };
+        match result {
+            Err(Errno::INVAL) => {
+                let _full = self.push_cancellation(ring, Target::Everything);
+                Ok(())
+            }
+            // Not found, found and still ending, or interrupted: the next round sees.
+            _ => Ok(()),
+        }
     }
 }
 

@@ -117,8 +117,8 @@ pub enum WaitEnd {
     TimedOut,
     /// A signal came first.
     Interrupted,
-    /// Fewer completions than wanted are there, and the kernel did not say why: it reported the entries that it took
-    /// instead. Wait again.
+    /// Fewer completions than wanted are there, and the kernel did not say why: it reports the end of a wait only if it
+    /// took no entries and the completion queue is empty. Reap, and wait again.
     Short,
 }
 
