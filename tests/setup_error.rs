@@ -128,7 +128,7 @@ fn memory_that_is_not_there() {
 /// Changes a limit of this process, and returns what it was.
 fn limit(resource: Resource, current: Option<u64>) -> Option<u64> {
     let was = getrlimit(resource);
-    setrlimit(resource, Rlimit { current, ..was.clone() }).expect("a limit");
+    setrlimit(resource, Rlimit { current, ..was }).expect("a limit");
     was.current
 }
 

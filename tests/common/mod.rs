@@ -1,14 +1,15 @@
-//! What several test files need: saying what was skipped, asking what the kernel has, and running a test in a process
-//! of its own.
+//! What several test files need: saying what was skipped, asking what the kernel has, using a ring all around, and
+//! running a test in a process of its own.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::process::Command;
 use std::sync::OnceLock;
 
-use rawring::OpInfo;
 use rawring::flags::SetupFlags;
+use rawring::op::Nop;
 use rawring::probe::Probe;
+use rawring::{OpInfo, Ring, UserData};
 
 /// Says that a test, or a part of one, was not run. Nothing is skipped without it.
 pub fn skipped(test: &str, reason: &str) {
@@ -37,6 +38,24 @@ pub fn kernel_has(test: &str, flags: SetupFlags) -> bool {
 /// Whether the kernel has an operation; says so if the test is skipped for it.
 pub fn kernel_has_op(test: &str, op: &'static OpInfo) -> bool {
     probe().require(op).map_err(|unsupported| skipped(test, &unsupported.to_string())).is_ok()
+}
+
+/// Fills the submission queue to the last slot and reaps, several times: every entry must complete as itself.
+pub fn exercise(ring: &mut Ring) {
+    let entries = ring.sq_entries();
+    for round in 0..5_u32 {
+        assert_eq!((ring.pending(), ring.ready(), ring.room()), (0, 0, entries));
+        let key = |slot: u32| u64::from(round) << 32 | u64::from(slot);
+        for slot in 0..entries {
+            ring.push(Nop::new().user_data(key(slot))).expect("room");
+        }
+        let outcome = ring.submit_and_wait(entries).expect("submitted");
+        assert_eq!((outcome.entries, ring.pending()), (entries, 0));
+        let seen: Vec<_> = ring.completions().map(|cqe| (cqe.user_data(), cqe.result())).collect();
+        let expected: Vec<_> = (0..entries).map(|slot| (UserData(key(slot)), Ok(0))).collect();
+        assert!(seen == expected, "{ring:?}, round {round}: {} completions", seen.len());
+    }
+    assert_eq!((ring.dropped(), ring.lost(), ring.overflowed()), (0, 0, false));
 }
 
 /// Runs a test's `body` in a process of its own, so that it can change what a process has only one of: limits,
