@@ -11,5 +11,4 @@ fn main() {
         Read::new(Fixed(0), state).into()
     })
     .unwrap();
-    local[0] = 1;
 }

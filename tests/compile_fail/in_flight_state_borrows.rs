@@ -1,4 +1,4 @@
-//@ E0597
+//@ E0499, E0597
 //! A state that borrows could outlive what it borrows: an `InFlight` can be forgotten.
 use rawring::{InFlight, Ring, op::Read, operand::Fixed};
 

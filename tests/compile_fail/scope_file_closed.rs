@@ -1,4 +1,4 @@
-//@ E0505
+//@ E0505, E0597
 //! A descriptor lent to an operation stays open.
 use rawring::{Ring, op::Fsync};
 

@@ -1,4 +1,4 @@
-//@ E0503
+//@ E0502
 //! Not even for reading.
 use rawring::{Ring, op::Read, operand::Fixed};
 

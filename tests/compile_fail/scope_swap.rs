@@ -1,4 +1,4 @@
-//@ lifetime may not live long enough
+//@ E0521
 //! Scopes cannot change places: each ends its own operations.
 use rawring::Ring;
 
