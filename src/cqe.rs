@@ -175,3 +175,55 @@ impl fmt::Debug for Cqe {
         out.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: UserData = UserData(3);
+
+    #[test]
+    fn item_17_the_report_of_a_notification_is_no_errno() {
+        // Bit 31 says that the data was copied, which makes the number negative.
+        let copied = Cqe::new(KEY, i32::MIN, CqeFlags::NOTIF);
+        assert_eq!(copied.result(), Ok(0));
+        assert_eq!(copied.notification(), Some(Notification { copied: true }));
+        assert_eq!(Cqe::new(KEY, 0, CqeFlags::NOTIF).notification(), Some(Notification { copied: false }));
+        assert_eq!(Cqe::new(KEY, 0, CqeFlags::MORE).notification(), None);
+        assert!(!format!("{copied:?}").contains("errno"), "{copied:?}");
+    }
+
+    #[test]
+    fn item_18_only_the_flag_says_that_more_follows() {
+        assert!(Cqe::new(KEY, -libc::ENOBUFS, CqeFlags::MORE).more());
+        assert!(!Cqe::new(KEY, 100, CqeFlags::empty()).more());
+    }
+
+    #[test]
+    fn item_20_a_buffer_may_come_with_an_error_or_with_nothing() {
+        let buffer = |id: u32| CqeFlags::from_bits_retain(CqeFlags::BUFFER.bits() | id << 16);
+        assert_eq!(Cqe::new(KEY, -libc::ECANCELED, buffer(7)).buffer_id(), Some(7));
+        assert_eq!(Cqe::new(KEY, 0, buffer(0)).buffer_id(), Some(0), "the first buffer is a buffer");
+        assert_eq!(Cqe::new(KEY, 5, CqeFlags::from_bits_retain(7 << 16)).buffer_id(), None);
+        let incremental = buffer(u32::from(u16::MAX)) | CqeFlags::BUF_MORE;
+        assert!(Cqe::new(KEY, 5, incremental).buffer_more());
+        assert_eq!(Cqe::new(KEY, 5, incremental).flags(), CqeFlags::BUFFER | CqeFlags::BUF_MORE, "without the id");
+    }
+
+    #[test]
+    fn any_number_is_a_result_or_an_errno() {
+        for (res, result) in [
+            (0, Ok(0)),
+            (i32::MAX, Ok(i32::MAX as u32)),
+            (-1, Err(Errno::PERM)),
+            (-libc::ETIME, Err(Errno::TIME)),
+            (-4095, Err(Errno::from_raw_os_error(4095))),
+            (-4096, Err(Errno::RANGE)),
+            (i32::MIN, Err(Errno::RANGE)),
+        ] {
+            let cqe = Cqe::new(KEY, res, CqeFlags::from_bits_retain(0xffff & !CqeFlags::NOTIF.bits()));
+            assert_eq!(cqe.result(), result, "{res}");
+            assert!(!format!("{cqe:?}").is_empty());
+        }
+    }
+}

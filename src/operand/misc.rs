@@ -50,7 +50,7 @@ pub struct PollMask(pub u32);
 
 impl From<PollFlags> for PollMask {
     fn from(flags: PollFlags) -> Self {
-        PollMask(u32::from(flags.bits()))
+        PollMask(u32::from(flags.bits() as u16))
     }
 }
 
