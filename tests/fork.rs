@@ -43,7 +43,7 @@ fn item_33_dropping_the_parents_ring_in_a_child_harms_nobody() {
         let mut ring = Ring::new(8).expect("a ring");
         let mappings = ring_mappings();
         assert_eq!(mappings.len(), 2, "the rings and the entries");
-        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
         // Kept for ever: the completion is seen below, but a failed assertion must not free it.
         let buf = Box::leak(Box::new([0_u8; 4]));
         // SAFETY: the buffer is never freed and not looked at before its completion; the pipe stays open until then.

@@ -3,7 +3,6 @@
 
 mod common;
 
-use std::io::Read as _;
 use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
@@ -81,7 +80,7 @@ fn item_09_dropping_a_ring_on_another_thread_closes_it() {
         return;
     }
     let ring = Setup::new(8).single_issuer().defer_taskrun().build().expect("a ring");
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
     let files = [writer.as_raw_fd()];
     // SAFETY: the argument is an array of one descriptor, read during the call; the kernel takes its own reference.
     unsafe { ring.register_raw(rawring_sys::IORING_REGISTER_FILES, files.as_ptr().cast_mut().cast(), 1) }
@@ -92,7 +91,7 @@ fn item_09_dropping_a_ring_on_another_thread_closes_it() {
     let mut poll = [rustix::event::PollFd::new(&reader, rustix::event::PollFlags::IN)];
     let second = rustix::time::Timespec { tv_sec: 5, tv_nsec: 0 };
     assert_eq!(rustix::event::poll(&mut poll, Some(&second)), Ok(1), "the ring is still there");
-    assert_eq!((&reader).read(&mut [0]).expect("the end"), 0);
+    assert_eq!(rustix::io::read(&reader, &mut [0]).expect("the end"), 0);
 }
 
 /// Calls the method of a setup flag. Needs a ring to attach to, and a processor for the polling thread.

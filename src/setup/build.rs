@@ -69,12 +69,17 @@ impl Setup<'_> {
 
     /// Makes the ring, without looking for causes.
     pub(super) fn make(&self) -> Result<Ring, Failure> {
+        let ours = if self.no_sqarray.is_none() { SetupFlags::NO_SQARRAY } else { SetupFlags::empty() };
+        self.make_with(ours)
+    }
+
+    /// Makes the ring, with these flags of our own if the kernel takes them.
+    fn make_with(&self, ours: SetupFlags) -> Result<Ring, Failure> {
         self.check().map_err(|cause| Failure::Plain(Step::Check, cause))?;
         let flags = self.flags();
-        let ours = self.no_sqarray.is_none() && !flags.contains(SetupFlags::NO_SQARRAY);
-        if ours {
-            match self.create(flags | SetupFlags::NO_SQARRAY) {
-                // Older than 6.6, or one of the caller's flags is wrong: the next call will tell.
+        if !flags.contains(ours) {
+            match self.create(flags | ours) {
+                // The kernel does not know ours, or one of the caller's is wrong: the next call will tell.
                 Err(Failure::Setup(Errno::INVAL, _)) => {}
                 made => return made,
             }
@@ -226,6 +231,16 @@ mod tests {
         assert_eq!(accept(&answer, Trust::Nothing), Err(Cause::ForeignFlags(foreign)));
         assert_eq!(accept(&answer, Trust::Rules), Err(Cause::ForeignFlags(foreign)));
         assert_eq!(accept(&answer, Trust::Flags), Ok(()));
+    }
+
+    #[test]
+    fn what_was_our_own_idea_is_taken_back() {
+        let unknown = SetupFlags::from_bits_retain(1 << 31);
+        let ring = Setup::new(4).submit_all().make_with(unknown).ok().expect("a ring without the flag");
+        assert_eq!(ring.setup_flags(), SetupFlags::SUBMIT_ALL);
+        // What the caller asked for is not.
+        let asked = Setup::new(4).raw_flags(unknown).make_with(unknown);
+        assert!(matches!(asked, Err(Failure::Setup(Errno::INVAL, params)) if params.flags == unknown.bits()));
     }
 
     #[test]
