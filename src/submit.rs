@@ -198,8 +198,8 @@ impl Submissions<'_> {
     ///    memory is never freed.
     /// 2. With a polling thread (`SQPOLL`) "submitted" is no moment that the caller sees, so what the documentation of
     ///    an operation calls needed until submitted is needed until completed.
-    /// 3. While a `scope` runs on this ring, or an `InFlight` owns it, the entry's `user_data` is not
-    ///    [reserved](crate::UserData::is_reserved), and neither is any that its completions carry elsewhere.
+    /// 3. None of its completions, on this ring or another, arrives with a [reserved](crate::UserData::is_reserved)
+    ///    `user_data` while a `scope` runs there or an `InFlight` owns that ring.
     #[inline(always)]
     pub unsafe fn push_unchecked<'a>(&mut self, entry: impl Into<Sqe<'a>>) -> Result<(), Refused<Sqe<'a>>> {
         entry.into().put(self.0)

@@ -342,3 +342,36 @@ fn retryable(errno: Errno) -> Result<(), Errno> {
         errno => Err(errno),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::CqeFlags;
+    use crate::op::Nop;
+
+    fn ended(key: UserData) -> Cqe {
+        Cqe::new(key, 0, CqeFlags::empty())
+    }
+
+    #[test]
+    fn an_operation_ends_once_and_by_its_own_key_only() {
+        let mut ring = Ring::new(8).expect("a ring");
+        let mut tokens = Tokens::new();
+        let push = |tokens: &mut Tokens<&'static str>, ring: &mut Ring, value| {
+            tokens.push(ring, value, Sqe::from(Nop::new())).map_err(|(_, refused)| refused).expect("room")
+        };
+        let first = push(&mut tokens, &mut ring, "first");
+        assert!(matches!(tokens.meet(&ended(UserData(0))), Met::Foreign));
+        assert!(matches!(tokens.meet(&ended(UserData::token(1, 0))), Met::Foreign), "no such slot");
+        assert!(matches!(tokens.meet(&ended(UserData::token(0, 1))), Met::Foreign), "another generation");
+        assert!(matches!(tokens.meet(&Cqe::new(first, 0, CqeFlags::MORE)), Met::More(&mut "first")));
+        assert_eq!(tokens.live(), 1);
+        assert!(matches!(tokens.meet(&ended(first)), Met::Last("first")));
+        assert_eq!(tokens.live(), 0);
+        assert!(matches!(tokens.meet(&ended(first)), Met::Foreign), "a second end is nobody's");
+        let second = push(&mut tokens, &mut ring, "second");
+        assert_eq!(second.slot(), first.slot(), "the slot is used again");
+        assert!(matches!(tokens.meet(&ended(first)), Met::Foreign), "the old key is not the new one");
+        assert!(tokens.is_live(second) && !tokens.is_live(first));
+    }
+}
