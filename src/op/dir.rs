@@ -14,9 +14,9 @@ ops! {
     ///
     /// Whoever reaps the completion owns the descriptor. `mode` counts only when a file is created.
     ///
-    /// Paths, names and what is written are copied when the entry is taken: they are needed until submitted. A directory
-    /// that a relative path starts from is looked up when the operation starts; [`CWD`](rustix::fs::CWD) is the current one.
-    /// None of the directories can be a registered file.
+    /// Paths, names and what is written are copied when the entry is taken: they are needed until submitted. A
+    /// directory that a relative path starts from is looked up when the operation starts; [`CWD`](rustix::fs::CWD) is
+    /// the current one. None of the directories can be a registered file.
     ///
     /// ```
     /// use rawring::{Ring, op::{MkdirAt, OpenAt, UnlinkAt}};
@@ -50,8 +50,8 @@ ops! {
 
     /// Opens a file in a slot of the table of registered files (`openat(2)`, `io_uring_prep_openat_direct(3)`).
     ///
-    /// An open that ends in a slot of the table of registered files (`…Direct`) makes no descriptor: nothing can leak on
-    /// exec, and the next entry of a chain can use the slot already.
+    /// An open that ends in a slot of the table of registered files (`…Direct`) makes no descriptor: nothing can leak
+    /// on exec, and the next entry of a chain can use the slot already.
     ///
     /// `EINVAL` with [`OFlags::CLOEXEC`], which means nothing there, and for an index that the table does not have;
     /// `ENXIO` if there is no table; `ENFILE` if no slot is free.

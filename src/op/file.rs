@@ -196,9 +196,9 @@ ops! {
 
     /// Makes a pipe in two slots of the table of registered files (`io_uring_prep_pipe_direct(3)`).
     ///
-    /// The end to write to is in the slot after `slot`. The array gets the indices of both, the one to read from first.
-    /// `EINVAL` with [`PipeFlags::CLOEXEC`]; `ENFILE` with [`DirectSlot::ALLOC`] when fewer than two slots are free, and
-    /// the first of them stays free then.
+    /// The end to write to is in the slot after `slot`. The array gets the indices of both, the one to read from
+    /// first. `EINVAL` with [`PipeFlags::CLOEXEC`]; `ENFILE` with [`DirectSlot::ALLOC`] when fewer than two slots are
+    /// free, and the first of them stays free then.
     PipeDirect = IORING_OP_PIPE, "6.16", Once {
         new(val slots: &'a mut [RawFd; 2] => [ADDR] Completed out, into slot: DirectSlot => [FILE_INDEX])
         with {

@@ -160,9 +160,10 @@ ops! {
     /// | `EBADFD` | `ring` is no ring, or one that is disabled |
     /// | `EOVERFLOW` | the target had no memory to keep the completion |
     MsgRing = IORING_OP_MSG_RING, "5.18", Once {
-        contract unsafe "1. `data` is not [reserved](crate::UserData::is_reserved).\n2. Nobody who reaps the target ring \
-            takes the completion, its flags included, for one of an operation of their own on which the validity of \
-            memory depends: a value that stands for a pointer there must not be sent, nor the id of a buffer.";
+        contract unsafe "1. `data` is not [reserved](crate::UserData::is_reserved).\n\
+            2. Nobody who reaps the target ring takes the completion, its flags included, for one of an operation of \
+            their own on which the validity of memory depends: a value that stands for a pointer there must not be \
+            sent, nor the id of a buffer.";
         new(into ring: File<'a> => [FD] Completed, into data: UserData => [OFF], val value: i32 => [LEN])
         with {
             /// The flags of the target's completion, 0 otherwise. A target without completions of 32 bytes refuses a
@@ -188,9 +189,9 @@ ops! {
     /// | `EINVAL` | `ring` is this ring, or has no slot of that index |
     /// | `ENXIO` | `ring` has no table |
     MsgRingFd = IORING_OP_MSG_RING, "6.0", Once {
-        contract unsafe "1. `data` is not [reserved](crate::UserData::is_reserved).\n2. Nobody who reaps the target ring \
-            takes the completion for one of an operation of their own on which the validity of memory depends: a value \
-            that stands for a pointer there must not be sent.";
+        contract unsafe "1. `data` is not [reserved](crate::UserData::is_reserved).\n\
+            2. Nobody who reaps the target ring takes the completion for one of an operation of their own on which \
+            the validity of memory depends: a value that stands for a pointer there must not be sent.";
         new(
             into ring: File<'a> => [FD] Completed,
             val source: Fixed => [ADDR3],

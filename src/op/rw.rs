@@ -95,9 +95,9 @@ ops! {
 
     /// Reads into one buffer (`preadv2(2)`).
     ///
-    /// An offset of `u64::MAX`, which is what transfers start with, means the file's own position; it moves on as it does
-    /// for `read(2)`. Files without a position (pipes, sockets, terminals) take `u64::MAX` or 0. With several transfers in
-    /// flight the own position is a race; give offsets then.
+    /// An offset of `u64::MAX`, which is what transfers start with, means the file's own position; it moves on as it
+    /// does for `read(2)`. Files without a position take `u64::MAX` or 0; sockets fail with `ESPIPE` for others. With
+    /// several transfers in flight the own position is a race; give offsets then.
     ///
     /// A transfer may move fewer bytes than asked, as the system calls may, and never more than 2,147,479,552. Within a
     /// chain of links that counts as a failure.
@@ -127,9 +127,8 @@ ops! {
     /// | `EBADF` | not open, or not for reading |
     /// | `EISDIR` | a directory |
     /// | `EINVAL` | an offset that the file cannot have, or a direct read that is not aligned |
-    /// | `ESPIPE` | flags that need a position, on a file without |
     /// | `EAGAIN` | nothing to read now, with `O_NONBLOCK` or `RWF_NOWAIT` |
-    /// | `EOPNOTSUPP` | flags that the file does not have, or a ring with `IOPOLL` and a file that cannot be polled so |
+    /// | `EOPNOTSUPP` | flags that the file does not have, or a file that an `IOPOLL` ring cannot poll |
     Read = IORING_OP_READ, "5.6", Once {
         new(into file: File<'a> => [FD] Completed, into buf: BufMut<'a> => [ADDR, LEN] Completed out)
         with {
@@ -174,9 +173,9 @@ ops! {
     /// | `EBADF` | not open, or not for writing |
     /// | `EINVAL` | an offset that the file cannot have, or a direct write that is not aligned |
     /// | `EFBIG`, `ENOSPC`, `EDQUOT` | no room |
-    /// | `EPIPE` | nobody reads; the task gets `SIGPIPE` as well |
+    /// | `EPIPE` | nobody reads; the task gets `SIGPIPE` as well, unless a worker thread wrote |
     /// | `EAGAIN` | no room now, with `O_NONBLOCK` or `RWF_NOWAIT` |
-    /// | `EOPNOTSUPP` | flags that the file does not have, or a ring with `IOPOLL` and a file that cannot be polled so |
+    /// | `EOPNOTSUPP` | flags that the file does not have, or a file that an `IOPOLL` ring cannot poll |
     Write = IORING_OP_WRITE, "5.6", Once {
         new(into file: File<'a> => [FD] Completed, into buf: Buf<'a> => [ADDR, LEN] Completed)
         with {
@@ -199,8 +198,9 @@ ops! {
     /// (`io_uring_prep_read_multishot(3)`).
     ///
     /// Goes on for as long as completions have [`more`](crate::Cqe::more); ends with an error, with 0 at the end of
-    /// the file, with `ENOBUFS` when the group is empty, or because the completion queue overflowed. `EBADFD` for files
-    /// that cannot be polled, such as regular ones: this is for pipes, terminals and devices.
+    /// the file, with `ENOBUFS` when the group is empty (at the end of the file, too), or because the completion
+    /// queue overflowed. `EBADFD` for files that cannot be polled, such as regular ones: this is for pipes, terminals
+    /// and devices.
     ReadMulti = IORING_OP_READ_MULTISHOT, "6.7", Multi {
         new(into file: File<'a> => [FD] Completed, val group: Group => [BUF_GROUP])
         with {

@@ -1,0 +1,440 @@
+//! Operations on open files on a real ring: what they do to the file, compared with their system calls.
+
+mod common;
+#[path = "common/files.rs"]
+mod files;
+#[path = "common/io.rs"]
+mod io;
+
+use std::fs::File;
+use std::io::{Read as _, Seek, SeekFrom, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use common::{kernel_has_op, skipped};
+use files::{Dir, results, synchronous};
+use io::{bytes, next, nothing, push, register_slots, result, ring};
+use rawring::flags::FsyncFlags;
+use rawring::op::*;
+use rawring::operand::*;
+use rawring::{Errno, Ring, Sqe};
+use rustix::fs::{Advice, AtFlags, CWD, FallocateFlags, StatxFlags};
+use rustix::io::{FdFlags, fcntl_getfd};
+use rustix::pipe::{PipeFlags, SpliceFlags};
+
+/// How many of the file's extents are only planned: data in memory that has no place on the disk yet.
+fn planned_extents(file: &File) -> usize {
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    struct Extent([u64; 5], u32, [u32; 3]);
+    #[repr(C)]
+    #[derive(Default)]
+    struct Map {
+        start: u64,
+        length: u64,
+        flags: u32,
+        mapped: u32,
+        count: u32,
+        reserved: u32,
+        extents: [Extent; 32],
+    }
+    const FS_IOC_FIEMAP: libc::c_ulong = 0xc020_660b;
+    const FIEMAP_EXTENT_DELALLOC: u32 = 4;
+    let mut map = Map { length: u64::MAX, count: 32, ..Map::default() };
+    // SAFETY: the argument is a `struct fiemap` with room for as many extents as it says.
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FIEMAP as _, &raw mut map) };
+    assert_eq!(done, 0, "the file system of the build directory has no FIEMAP");
+    map.extents[..map.mapped as usize].iter().filter(|extent| extent.1 & FIEMAP_EXTENT_DELALLOC != 0).count()
+}
+
+/// Writes to the file and runs `flush`; whether that gave the data a place on the disk.
+#[track_caller]
+fn flushes(test: &str, file: &File, flush: impl FnOnce(&File)) {
+    file.write_all_at(&bytes(8192, 1), 0).expect("written");
+    if planned_extents(file) == 0 {
+        return skipped(test, "the file system of the build directory does not delay allocation");
+    }
+    flush(file);
+    assert_eq!(planned_extents(file), 0, "the data is still only in memory");
+}
+
+#[test]
+fn fsync_flushes() {
+    let dir = Dir::new("fsync");
+    let mut ring = ring();
+    flushes("fsync_flushes", &dir.file("whole", b""), |file| {
+        assert_eq!(result(&mut ring, Fsync::new(file)), Ok(0));
+    });
+    flushes("fsync_flushes", &dir.file("data", b""), |file| {
+        assert_eq!(result(&mut ring, Fsync::new(file).fsync_flags(FsyncFlags::DATASYNC)), Ok(0));
+    });
+    flushes("fsync_flushes", &dir.file("range", b""), |file| {
+        assert_eq!(result(&mut ring, Fsync::new(file).offset(0).len(8192)), Ok(0));
+    });
+    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    assert_eq!(rustix::fs::fsync(&reader), Err(Errno::INVAL));
+    assert_eq!(result(&mut ring, Fsync::new(&reader)), Err(Errno::INVAL));
+    let unknown = FsyncFlags::from_bits_retain(1 << 9);
+    assert_eq!(result(&mut ring, Fsync::new(&reader).fsync_flags(unknown)), Err(Errno::INVAL));
+}
+
+#[test]
+fn sync_file_range_writes_out() {
+    let dir = Dir::new("sync-range");
+    let mut ring = ring();
+    let both = SyncRangeFlags::WRITE | SyncRangeFlags::WAIT_AFTER;
+    flushes("sync_file_range_writes_out", &dir.file("data", b""), |file| {
+        assert_eq!(result(&mut ring, SyncFileRange::new(file, 0, 8192, both)), Ok(0));
+    });
+    let file = dir.file("other", b"");
+    file.write_all_at(&[1; 4096], 1 << 20).expect("written");
+    if planned_extents(&file) > 0 {
+        assert_eq!(result(&mut ring, SyncFileRange::new(&file, 0, 4096, both)), Ok(0));
+        assert_eq!(planned_extents(&file), 1, "what is outside of the range is left alone");
+    }
+    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    assert_eq!(result(&mut ring, SyncFileRange::new(&reader, 0, 0, both)), Err(Errno::SPIPE));
+    let unknown = SyncRangeFlags::from_bits_retain(1 << 9);
+    assert_eq!(result(&mut ring, SyncFileRange::new(&file, 0, 0, unknown)), Err(Errno::INVAL));
+}
+
+#[test]
+fn fallocate_does_what_the_system_call_does() {
+    let dir = Dir::new("fallocate");
+    let mut ring = ring();
+    let (ours, theirs) = (dir.file("ours", &bytes(20_000, 1)), dir.file("theirs", &bytes(20_000, 1)));
+    let steps = [
+        (FallocateFlags::empty(), 4096, 100_000),
+        (FallocateFlags::KEEP_SIZE, 1 << 20, 8192),
+        (FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 4096, 8192),
+        (FallocateFlags::ZERO_RANGE, 100, 50),
+        (FallocateFlags::PUNCH_HOLE, 0, 4096),
+        (FallocateFlags::empty(), 0, 0),
+        (FallocateFlags::empty(), u64::MAX, 1),
+    ];
+    for (mode, offset, len) in steps {
+        let expected = rustix::fs::fallocate(&theirs, mode, offset, len).map(|()| 0);
+        assert_eq!(result(&mut ring, Fallocate::new(&ours, mode, offset, len)), expected, "{mode:?} {offset} {len}");
+        let state = |file: &File| file.metadata().map(|m| (m.len(), m.blocks())).expect("a status");
+        assert_eq!(state(&ours), state(&theirs), "{mode:?} {offset} {len}");
+    }
+    let content = std::fs::read(dir.path("ours")).expect("read");
+    assert_eq!(content, std::fs::read(dir.path("theirs")).expect("read"));
+    assert_eq!((&content[..100], &content[100..150]), (&bytes(20_000, 1)[..100], &[0; 50][..]));
+}
+
+#[test]
+fn item_16_fallocate_has_lengths_of_64_bits() {
+    let dir = Dir::new("fallocate-long");
+    let (mut ring, file) = (ring(), dir.file("data", b""));
+    let far = (1 << 32) + 8192;
+    file.write_all_at(&[1; 4096], far).expect("written");
+    file.sync_all().expect("flushed");
+    assert_ne!(file.metadata().expect("a status").blocks(), 0);
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    // Cut to 32 bits it would end at 12,288.
+    assert_eq!(result(&mut ring, Fallocate::new(&file, punch, 0, far + 4096)), Ok(0));
+    let status = file.metadata().expect("a status");
+    assert_eq!((status.blocks(), status.len()), (0, far + 4096));
+}
+
+#[test]
+fn ftruncate_does_what_the_system_call_does() {
+    let test = "ftruncate_does_what_the_system_call_does";
+    if !kernel_has_op(test, Ftruncate::INFO) {
+        return;
+    }
+    let dir = Dir::new("ftruncate");
+    let (mut ring, file) = (ring(), dir.file("data", b"0123456789"));
+    for (len, content) in [(4, &b"0123"[..]), (6, b"0123\0\0"), (0, b"")] {
+        assert_eq!(result(&mut ring, Ftruncate::new(&file, len)), Ok(0));
+        assert_eq!(std::fs::read(dir.path("data")).expect("read"), content);
+    }
+    assert_eq!(result(&mut ring, Ftruncate::new(&file, (1 << 32) + 3)), Ok(0));
+    assert_eq!(file.metadata().expect("a status").len(), (1 << 32) + 3);
+    let read_only = File::open(dir.path("data")).expect("open");
+    for (file, len) in [(&read_only, 0), (&file, u64::MAX)] {
+        let expected = rustix::fs::ftruncate(file, len).map(|()| 0);
+        assert!(expected.is_err());
+        assert_eq!(result(&mut ring, Ftruncate::new(file, len)), expected);
+    }
+}
+
+/// Whether the page of the file at `offset` is in the page cache.
+fn is_cached(file: &File, offset: u64) -> bool {
+    use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+    let (null, len) = (std::ptr::null_mut(), 4096);
+    // SAFETY: a new mapping that nobody refers to; it is not accessed, only asked about.
+    let page = unsafe { mmap(null, len, ProtFlags::READ, MapFlags::SHARED, file, offset) }.expect("a mapping");
+    let mut resident = [0u8; 16];
+    // SAFETY: the range is mapped, and there is a byte for each of its pages, however small they are.
+    let done = unsafe { libc::mincore(page, len, resident.as_mut_ptr()) };
+    assert_eq!(done, 0);
+    // SAFETY: nothing refers to the mapping.
+    unsafe { munmap(page, len) }.expect("unmapped");
+    resident[0] & 1 != 0
+}
+
+#[test]
+fn item_16_advice_has_lengths_of_64_bits() {
+    let dir = Dir::new("fadvise");
+    let mut ring = ring();
+    // The lower half of each length alone would not reach the page.
+    for (offset, len) in [(0u64, 8192u64), (1 << 32, (1 << 32) + 4096)] {
+        let file = dir.file("data", b"");
+        file.write_all_at(&[1; 4096], offset).expect("written");
+        file.sync_all().expect("flushed");
+        assert!(is_cached(&file, offset));
+        assert_eq!(result(&mut ring, Fadvise::new(&file, 0, len, Advice::WillNeed)), Ok(0));
+        assert!(is_cached(&file, offset), "advice is told apart");
+        match result(&mut ring, Fadvise::new(&file, 0, len, Advice::DontNeed)) {
+            Err(Errno::INVAL)
+                if len > u64::from(u32::MAX) && common::probe().level() < rawring::Version::new(6, 11) =>
+            {
+                skipped("item_16_advice_has_lengths_of_64_bits", "long lengths need Linux 6.11");
+            }
+            done => {
+                assert_eq!(done, Ok(0));
+                assert!(!is_cached(&file, offset), "{len} bytes from 0 are not needed, {offset} among them");
+            }
+        }
+    }
+    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    let expected = rustix::fs::fadvise(&reader, 0, None, Advice::Normal).map(|()| 0);
+    assert_eq!(result(&mut ring, Fadvise::new(&reader, 0, 0u64, Advice::Normal)), expected);
+    assert_eq!(expected, Err(Errno::SPIPE));
+}
+
+#[test]
+fn splice_moves_bytes_between_files_and_pipes() {
+    let dir = Dir::new("splice");
+    let (mut ring, mut from, to) = (ring(), dir.file("from", b"0123456789"), dir.file("to", b"........"));
+    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+    assert_eq!(result(&mut ring, Splice::new(&from, &writer, 4).offset_from(3)), Ok(4));
+    assert_eq!(from.stream_position().expect("position"), 0, "an offset leaves the position alone");
+    assert_eq!(result(&mut ring, Splice::new(&from, &writer, 2)), Ok(2));
+    assert_eq!(from.stream_position().expect("position"), 2);
+    assert_eq!(result(&mut ring, Splice::new(&reader, &to, 100).offset_to(1)), Ok(6));
+    assert_eq!(std::fs::read(dir.path("to")).expect("read"), b".345601.");
+    from.seek(SeekFrom::End(0)).expect("seek");
+    assert_eq!(result(&mut ring, Splice::new(&from, &writer, 4)), Ok(0), "the end of the file");
+    let (pipe, target) = (std::io::pipe().expect("a pipe"), dir.file("fixed", b""));
+    io::register_slots(&ring, 2);
+    let slots = [FileSlot::from(pipe.0.as_fd()), FileSlot::from(target.as_fd())];
+    assert_eq!(result(&mut ring, FilesUpdate::new(&slots, Fixed(0))), Ok(2));
+    (&pipe.1).write_all(b"fixed").expect("written");
+    let both_registered = Splice::new(Fixed(0), Fixed(1), 5).splice_flags(SpliceFlags::MOVE);
+    assert_eq!(result(&mut ring, both_registered), Ok(5));
+    assert_eq!(std::fs::read(dir.path("fixed")).expect("read"), b"fixed");
+    writer.write_all(b"x").expect("written");
+    reader.read_exact(&mut [0]).expect("read");
+}
+
+#[test]
+fn splice_fails_as_the_system_call_does() {
+    let dir = Dir::new("splice-errors");
+    let (mut ring, file, other) = (ring(), dir.file("one", b"abc"), dir.file("two", b"abc"));
+    let append = File::options().append(true).open(dir.path("two")).expect("open");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    (&writer).write_all(b"abc").expect("written");
+    use rustix::pipe::splice;
+    let none = SpliceFlags::empty();
+    let cases = [
+        (splice(&file, None, &other, None, 3, none), Splice::new(&file, &other, 3), Errno::INVAL),
+        (splice(&reader, None, &writer, None, 3, none), Splice::new(&reader, &writer, 3), Errno::INVAL),
+        (splice(&reader, None, &append, None, 3, none), Splice::new(&reader, &append, 3), Errno::INVAL),
+        (splice(&writer, None, &file, None, 3, none), Splice::new(&writer, &file, 3), Errno::BADF),
+        (
+            splice(&reader, Some(&mut 1), &file, None, 3, none),
+            Splice::new(&reader, &file, 3).offset_from(1),
+            Errno::SPIPE,
+        ),
+    ];
+    for (theirs, ours, errno) in cases {
+        let text = format!("{ours:?}");
+        assert_eq!((synchronous(theirs), result(&mut ring, ours)), (Err(errno), Err(errno)), "{text}");
+    }
+}
+
+#[test]
+fn tee_copies_and_leaves() {
+    let mut ring = ring();
+    let (mut from, mut source) = std::io::pipe().expect("a pipe");
+    let (mut copy, sink) = std::io::pipe().expect("a pipe");
+    source.write_all(b"0123456789").expect("written");
+    assert_eq!(result(&mut ring, Tee::new(&from, &sink, 4)), Ok(4));
+    let mut four = [0; 4];
+    copy.read_exact(&mut four).expect("read");
+    assert_eq!(&four, b"0123");
+    let mut ten = [0; 10];
+    from.read_exact(&mut ten).expect("read");
+    assert_eq!(&ten, b"0123456789");
+    let now = Tee::new(&from, &sink, 4).splice_flags(SpliceFlags::NONBLOCK);
+    assert_eq!(result(&mut ring, now), Err(Errno::AGAIN));
+    drop(source);
+    assert_eq!(result(&mut ring, Tee::new(&from, &sink, 4)), Ok(0), "no bytes and no writer");
+    assert_eq!(result(&mut ring, Tee::new(&from, &from, 4)), Err(Errno::BADF), "cannot be written");
+    let null = File::open("/dev/null").expect("open");
+    assert_eq!(result(&mut ring, Tee::new(&null, &sink, 4)), Err(Errno::INVAL));
+    assert_eq!(rustix::pipe::tee(&null, &sink, 4, SpliceFlags::empty()), Err(Errno::INVAL));
+}
+
+#[test]
+fn close_closes_and_cancels_nothing() {
+    let mut ring = ring();
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    assert_eq!(result(&mut ring, Close::new(writer)), Ok(0));
+    assert_eq!(reader.read(&mut [0]).expect("read"), 0, "no writer is left");
+
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let duplicate = rustix::io::fcntl_dupfd_cloexec(&reader, 1000).expect("a duplicate");
+    let mut room = [0; 2];
+    // SAFETY: the bytes live until the completion, which is reaped below. The descriptor is only used for the
+    // look-up, which has happened when the read waits.
+    unsafe { push(&mut ring, Read::new(&duplicate, &mut room).user_data(1)) };
+    nothing(&mut ring);
+    assert_eq!(result(&mut ring, Close::new(duplicate).user_data(2)), Ok(0));
+    nothing(&mut ring);
+    writer.write_all(b"go").expect("written");
+    assert_eq!(next(&mut ring).result(), Ok(2));
+    assert_eq!(&room, b"go");
+
+    let ring_fd = ring.fd().expect("a descriptor").try_clone_to_owned().expect("a duplicate");
+    let number = ring_fd.as_raw_fd();
+    assert_eq!(result(&mut ring, Close::new(ring_fd)), Err(Errno::BADF));
+    // SAFETY: the operation did not close it, and the entry that owned it is gone.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+}
+
+#[test]
+fn item_14_closing_a_slot_empties_that_slot() {
+    let dir = Dir::new("close-direct");
+    let (mut ring, file) = (ring(), dir.file("data", b"abc"));
+    assert_eq!(result(&mut ring, CloseDirect::new(Fixed(0))), Err(Errno::NXIO), "no table");
+    register_slots(&ring, 3);
+    let slots = [FileSlot::from(file.as_fd()); 3];
+    assert_eq!(result(&mut ring, FilesUpdate::new(&slots, Fixed(0))), Ok(3));
+    assert_eq!(result(&mut ring, CloseDirect::new(Fixed(1))), Ok(0));
+    let mut room = [0; 3];
+    let filled = [0, 1, 2].map(|slot| result(&mut ring, Read::new(Fixed(slot), &mut room).offset(0)));
+    assert_eq!(filled, [Ok(3), Err(Errno::BADF), Ok(3)]);
+    assert_eq!(result(&mut ring, CloseDirect::new(Fixed(1))), Err(Errno::BADF), "empty already");
+    for beyond in [3, u32::MAX - 2, u32::MAX] {
+        assert_eq!(result(&mut ring, CloseDirect::new(Fixed(beyond))), Err(Errno::INVAL), "{beyond}");
+    }
+    assert_eq!(result(&mut ring, CloseDirect::new(DirectSlot::ALLOC)), Err(Errno::INVAL));
+    assert_eq!(result(&mut ring, Read::new(&file, &mut room).offset(0)), Ok(3), "the descriptor is another matter");
+}
+
+fn status(ring: &mut Ring, path: &std::ffi::CStr, flags: AtFlags) -> Result<rustix::fs::Statx, Errno> {
+    let mut stat = MaybeUninit::uninit();
+    let mask = StatxFlags::ALL;
+    result(ring, Statx::new(CWD, path, flags, mask, &mut stat))?;
+    // SAFETY: the operation has succeeded, so the kernel has filled in all of it.
+    Ok(unsafe { stat.assume_init() })
+}
+
+#[test]
+fn statx_says_what_the_system_call_says() {
+    let dir = Dir::new("statx");
+    let (mut ring, file) = (ring(), dir.file("data", &bytes(5000, 1)));
+    std::os::unix::fs::symlink("data", dir.path("link")).expect("a link");
+    for (name, flags) in [("data", AtFlags::empty()), ("", AtFlags::empty()), ("link", AtFlags::SYMLINK_NOFOLLOW)] {
+        let path = dir.name(name);
+        let ours = status(&mut ring, &path, flags).expect("a status");
+        let theirs = rustix::fs::statx(CWD, &path, flags, StatxFlags::ALL).expect("a status");
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "{name}");
+    }
+    assert_eq!(status(&mut ring, &dir.name("data"), AtFlags::empty()).expect("a status").stx_size, 5000);
+    for name in ["missing", "data/below"] {
+        let path = dir.name(name);
+        let expected = rustix::fs::statx(CWD, &path, AtFlags::empty(), StatxFlags::ALL).map(drop);
+        assert!(expected.is_err());
+        assert_eq!(status(&mut ring, &path, AtFlags::empty()).map(drop), expected);
+    }
+    let mut stat = MaybeUninit::uninit();
+    let itself = Statx::new(file.as_fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::SIZE, &mut stat);
+    assert_eq!(result(&mut ring, itself), Ok(0));
+    // SAFETY: the operation has succeeded, so the kernel has filled in all of it.
+    assert_eq!(unsafe { stat.assume_init() }.stx_size, 5000);
+    let registered = Statx::new(file.as_fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::SIZE, &mut stat);
+    let registered = registered.flags(rawring::flags::SqeFlags::FIXED_FILE);
+    assert_eq!(result(&mut ring, registered), Err(Errno::BADF), "a directory is never a registered file");
+}
+
+#[test]
+fn pipe_makes_two_descriptors() {
+    let test = "pipe_makes_two_descriptors";
+    if !kernel_has_op(test, Pipe::INFO) {
+        return;
+    }
+    let mut ring = ring();
+    let mut made = |flags: PipeFlags| {
+        let mut fds = [-1; 2];
+        assert_eq!(result(&mut ring, Pipe::new(&mut fds).pipe_flags(flags)), Ok(0));
+        // SAFETY: the kernel made these descriptors for us, and nobody else has seen them.
+        fds.map(|fd| File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+    };
+    let [mut reader, mut writer] = made(PipeFlags::empty());
+    writer.write_all(b"through").expect("written");
+    let mut room = [0; 7];
+    reader.read_exact(&mut room).expect("read");
+    assert_eq!(&room, b"through");
+    assert_eq!(fcntl_getfd(&reader), Ok(FdFlags::empty()));
+    let [mut reader, writer] = made(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK);
+    assert_eq!((fcntl_getfd(&reader), fcntl_getfd(&writer)), (Ok(FdFlags::CLOEXEC), Ok(FdFlags::CLOEXEC)));
+    assert_eq!(reader.read(&mut room).expect_err("empty").kind(), std::io::ErrorKind::WouldBlock);
+    let mut fds = [-1; 2];
+    let unknown = Pipe::new(&mut fds).pipe_flags(PipeFlags::from_bits_retain(1));
+    assert_eq!(result(&mut ring, unknown), Err(Errno::INVAL));
+    assert_eq!(fds, [-1; 2]);
+}
+
+#[test]
+fn item_14_a_pipe_can_be_made_in_slots() {
+    let test = "item_14_a_pipe_can_be_made_in_slots";
+    if !kernel_has_op(test, PipeDirect::INFO) {
+        return;
+    }
+    let mut ring = ring();
+    register_slots(&ring, 5);
+    let mut slots = [-1; 2];
+    let mut moves = |ring: &mut Ring, [from, to]: [i32; 2]| {
+        let mut room = [0; 2];
+        let write = Write::new(Fixed(to as u32), "hi").link().into();
+        let done = results(ring, [write, Read::new(Fixed(from as u32), &mut room).into()]);
+        assert_eq!((done, &room), ([Ok(2), Ok(2)], b"hi"), "from {from} to {to}");
+    };
+    assert_eq!(result(&mut ring, PipeDirect::new(&mut slots, Fixed(2))), Ok(0));
+    assert_eq!(slots, [2, 3], "the slot and the one after it");
+    moves(&mut ring, slots);
+    assert_eq!(result(&mut ring, PipeDirect::new(&mut slots, DirectSlot::ALLOC)), Ok(0));
+    assert!(slots[0] != slots[1] && slots.iter().all(|slot| [0, 1, 4].contains(slot)), "free ones: {slots:?}");
+    moves(&mut ring, slots);
+    let free = 5 - slots[0] - slots[1];
+    let mut no_slots = [-1; 2];
+    assert_eq!(result(&mut ring, PipeDirect::new(&mut no_slots, DirectSlot::ALLOC)), Err(Errno::NFILE), "one is free");
+    assert_eq!(result(&mut ring, CloseDirect::new(Fixed(free as u32))), Err(Errno::BADF), "and stays so");
+    assert_eq!(result(&mut ring, PipeDirect::new(&mut no_slots, Fixed(4))), Err(Errno::INVAL), "none after it");
+    let cloexec = PipeDirect::new(&mut no_slots, Fixed(2)).pipe_flags(PipeFlags::CLOEXEC);
+    assert_eq!(result(&mut ring, cloexec), Err(Errno::INVAL));
+}
+
+#[test]
+fn item_23_a_chain_can_use_what_it_opened() {
+    let dir = Dir::new("chain");
+    let mut ring = ring();
+    register_slots(&ring, 2);
+    let (path, mut room) = (dir.name("new"), [0; 5]);
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::CREATE | OFlags::RDWR;
+    let entries: [Sqe<'_>; 4] = [
+        OpenAtDirect::new(CWD, &path, flags, Mode::RUSR, Fixed(1)).link().into(),
+        Write::new(Fixed(1), "hello").offset(0).link().into(),
+        Read::new(Fixed(1), &mut room).offset(0).link().into(),
+        CloseDirect::new(Fixed(1)).into(),
+    ];
+    assert_eq!(results(&mut ring, entries), [Ok(0), Ok(5), Ok(5), Ok(0)]);
+    assert_eq!((&room, std::fs::read(dir.path("new")).expect("read").as_slice()), (b"hello", &b"hello"[..]));
+}
