@@ -24,8 +24,9 @@ use rawring_sys as sys;
 /// An io_uring.
 ///
 /// One owner submits and reaps; `&mut` sees to that. A ring may be sent to another thread, unless its flags tie it to
-/// one: with `SINGLE_ISSUER` the kernel answers `EEXIST` to every thread but the one that made (or enabled) the ring,
-/// and a ring without a descriptor (`REGISTERED_FD_ONLY`) answers `EBADF` there without asking the kernel.
+/// one: with `SINGLE_ISSUER` the kernel answers `EEXIST` to submissions and registrations of every thread but the one
+/// that made (or enabled) the ring, and with `DEFER_TASKRUN` to waiting, too; a ring without a descriptor
+/// (`REGISTERED_FD_ONLY`) answers `EBADF` there without asking the kernel.
 ///
 /// ```
 /// use rawring::{Ring, op::Nop};

@@ -49,6 +49,7 @@ impl From<rustix::time::Timespec> for Timespec {
 pub struct PollMask(pub u32);
 
 impl From<PollFlags> for PollMask {
+    #[allow(clippy::unnecessary_cast, reason = "the bits are signed on some targets")]
     fn from(flags: PollFlags) -> Self {
         PollMask(u32::from(flags.bits() as u16))
     }
