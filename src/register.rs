@@ -31,7 +31,7 @@ impl Ring {
         unsafe { sys::io_uring_register(self.submit.raw, op, arg, count) }
     }
 
-    /// Starts a ring that was made disabled ([`Setup::disabled`]). With `SINGLE_ISSUER`, the calling thread becomes
+    /// Starts a ring that was made disabled ([`Setup::disabled`](crate::Setup::disabled)). With `SINGLE_ISSUER`, the calling thread becomes
     /// the one that the ring belongs to.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Every operation of the kernel's table, declared once.
 //!
-//! A row of [`ops!`] states an operation's opcode, release, documentation, operands with their places in the entry,
+//! A row of `ops!` states an operation's opcode, release, documentation, operands with their places in the entry,
 //! defaults, the bits that tell it from other rows of the same opcode, and how long the kernel needs what each operand
 //! points at. The macro makes types: a builder that writes straight into the 64 bytes, and its [`OpInfo`]. Everything
 //! else (decoding, support checks, the printed table, generators for tests) is ordinary code over [`OpInfo`].
