@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::io::Write as _;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -13,7 +14,12 @@ use rawring::{OpInfo, Ring, UserData};
 
 /// Says that a test, or a part of one, was not run. Nothing is skipped without it.
 pub fn skipped(test: &str, reason: &str) {
-    eprintln!("skipped: {test}: {reason}");
+    announce(&format!("skipped: {test}: {reason}"));
+}
+
+/// Writes a line where it is seen: what `eprintln!` prints in a test that passes, the test harness swallows.
+fn announce(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("standard error");
 }
 
 /// What this kernel can do, asked once.
@@ -75,7 +81,7 @@ pub fn in_own_process(test: &str, body: impl FnOnce()) {
         .expect("the test binary starts");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     // What the inner test skipped is told by the outer one.
-    err.lines().filter(|line| line.starts_with("skipped: ")).for_each(|line| eprintln!("{line}"));
+    err.lines().filter(|line| line.starts_with("skipped: ")).for_each(announce);
     assert!(output.status.success(), "{test} in its own process: {}\n{out}\n{err}", output.status);
     assert!(out.contains("1 passed"), "{test} is not the name of the test that calls this\n{out}");
 }
