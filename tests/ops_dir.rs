@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use common::skipped;
-use files::{Dir, synchronous};
+use files::{Dir, pipe, synchronous};
 use io::{of, push, reap, register_slots, result, ring};
 use rawring::op::*;
 use rawring::operand::*;
@@ -309,7 +309,7 @@ unsafe fn change_after_submission<'a, const N: usize>(
     entries: [rawring::Sqe<'a>; N],
     change: impl FnOnce(),
 ) -> [Result<u32, Errno>; N] {
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let (reader, mut writer) = pipe();
     let mut go = [0; 1];
     // SAFETY: the byte and the pipe live until all completions were reaped (`reap` aborts if they do not come, and
     // neither `change` nor anything else unwinds before); for the rest the caller's promise.

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use common::{kernel_has_op, skipped};
-use files::{Dir, results, synchronous};
+use files::{Dir, pipe, results, synchronous};
 use io::{bytes, next, nothing, push, register_slots, result, ring};
 use rawring::flags::FsyncFlags;
 use rawring::op::*;
@@ -72,7 +72,7 @@ fn fsync_flushes() {
     flushes("fsync_flushes", &dir.file("range", b""), |file| {
         assert_eq!(result(&mut ring, Fsync::new(file).offset(0).len(8192)), Ok(0));
     });
-    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    let (reader, _writer) = pipe();
     assert_eq!(rustix::fs::fsync(&reader), Err(Errno::INVAL));
     assert_eq!(result(&mut ring, Fsync::new(&reader)), Err(Errno::INVAL));
     let unknown = FsyncFlags::from_bits_retain(1 << 9);
@@ -93,7 +93,7 @@ fn sync_file_range_writes_out() {
         assert_eq!(result(&mut ring, SyncFileRange::new(&file, 0, 4096, both)), Ok(0));
         assert_eq!(planned_extents(&file), 1, "what is outside of the range is left alone");
     }
-    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    let (reader, _writer) = pipe();
     assert_eq!(result(&mut ring, SyncFileRange::new(&reader, 0, 0, both)), Err(Errno::SPIPE));
     let unknown = SyncRangeFlags::from_bits_retain(1 << 9);
     assert_eq!(result(&mut ring, SyncFileRange::new(&file, 0, 0, unknown)), Err(Errno::INVAL));
@@ -200,7 +200,7 @@ fn item_16_advice_has_lengths_of_64_bits() {
             }
         }
     }
-    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    let (reader, _writer) = pipe();
     let expected = rustix::fs::fadvise(&reader, 0, None, Advice::Normal).map(|()| 0);
     assert_eq!(result(&mut ring, Fadvise::new(&reader, 0, 0u64, Advice::Normal)), expected);
     assert_eq!(expected, Err(Errno::SPIPE));
@@ -210,7 +210,7 @@ fn item_16_advice_has_lengths_of_64_bits() {
 fn splice_moves_bytes_between_files_and_pipes() {
     let dir = Dir::new("splice");
     let (mut ring, mut from, to) = (ring(), dir.file("from", b"0123456789"), dir.file("to", b"........"));
-    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+    let (mut reader, mut writer) = pipe();
     assert_eq!(result(&mut ring, Splice::new(&from, &writer, 4).offset_from(3)), Ok(4));
     assert_eq!(from.stream_position().expect("position"), 0, "an offset leaves the position alone");
     assert_eq!(result(&mut ring, Splice::new(&from, &writer, 2)), Ok(2));
@@ -219,7 +219,7 @@ fn splice_moves_bytes_between_files_and_pipes() {
     assert_eq!(std::fs::read(dir.path("to")).expect("read"), b".345601.");
     from.seek(SeekFrom::End(0)).expect("seek");
     assert_eq!(result(&mut ring, Splice::new(&from, &writer, 4)), Ok(0), "the end of the file");
-    let (pipe, target) = (std::io::pipe().expect("a pipe"), dir.file("fixed", b""));
+    let (pipe, target) = (pipe(), dir.file("fixed", b""));
     io::register_slots(&ring, 2);
     let slots = [FileSlot::from(pipe.0.as_fd()), FileSlot::from(target.as_fd())];
     assert_eq!(result(&mut ring, FilesUpdate::new(&slots, Fixed(0))), Ok(2));
@@ -236,7 +236,7 @@ fn splice_fails_as_the_system_call_does() {
     let dir = Dir::new("splice-errors");
     let (mut ring, file, other) = (ring(), dir.file("one", b"abc"), dir.file("two", b"abc"));
     let append = File::options().append(true).open(dir.path("two")).expect("open");
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = pipe();
     (&writer).write_all(b"abc").expect("written");
     use rustix::pipe::splice;
     let none = SpliceFlags::empty();
@@ -260,8 +260,8 @@ fn splice_fails_as_the_system_call_does() {
 #[test]
 fn tee_copies_and_leaves() {
     let mut ring = ring();
-    let (mut from, mut source) = std::io::pipe().expect("a pipe");
-    let (mut copy, sink) = std::io::pipe().expect("a pipe");
+    let (mut from, mut source) = pipe();
+    let (mut copy, sink) = pipe();
     source.write_all(b"0123456789").expect("written");
     assert_eq!(result(&mut ring, Tee::new(&from, &sink, 4)), Ok(4));
     let mut four = [0; 4];
@@ -283,11 +283,11 @@ fn tee_copies_and_leaves() {
 #[test]
 fn close_closes_and_cancels_nothing() {
     let mut ring = ring();
-    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let (mut reader, writer) = pipe();
     assert_eq!(result(&mut ring, Close::new(writer)), Ok(0));
     assert_eq!(reader.read(&mut [0]).expect("read"), 0, "no writer is left");
 
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let (reader, mut writer) = pipe();
     let duplicate = rustix::io::fcntl_dupfd_cloexec(&reader, 1000).expect("a duplicate");
     let mut room = [0; 2];
     // SAFETY: the bytes live until the completion, which is reaped below. The descriptor is only used for the
@@ -400,7 +400,7 @@ fn item_14_a_pipe_can_be_made_in_slots() {
     let mut ring = ring();
     register_slots(&ring, 5);
     let mut slots = [-1; 2];
-    let mut moves = |ring: &mut Ring, [from, to]: [i32; 2]| {
+    let moves = |ring: &mut Ring, [from, to]: [i32; 2]| {
         let mut room = [0; 2];
         let write = Write::new(Fixed(to as u32), "hi").link().into();
         let done = results(ring, [write, Read::new(Fixed(from as u32), &mut room).into()]);

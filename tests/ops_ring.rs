@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use common::{kernel_has, kernel_has_op, probe, skipped};
-use files::{Dir, results};
+use files::{Dir, pipe, results};
 use io::{next, nothing, of, push, reap, register_buffer, register_slots, result, ring, run};
 use rawring::flags::{CancelFlags, CqeFlags, FixedFdInstallFlags, MsgRingFlags, NopFlags, SetupFlags};
 use rawring::op::*;
@@ -118,8 +118,7 @@ impl Waiting {
     fn new(count: u64) -> Waiting {
         let mut waiting = Waiting { pipes: Vec::new(), ring: ring() };
         for i in 0..count {
-            let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
-            waiting.pipes.push((reader.into(), writer.into()));
+            waiting.pipes.push(pipe());
             // Dropped by nobody: the kernel may write there for as long as the ring exists.
             let room = Box::leak(Box::new([0; 8]));
             // SAFETY: the bytes are leaked, and the pipe is dropped after the ring's last use here.
@@ -149,7 +148,7 @@ fn item_30_cancelling_by_user_data() {
     assert_eq!(waiting.cancel(Cancel::new(1), 1), (Ok(0), vec![1]));
     assert_eq!(waiting.cancel(Cancel::new(1), 0), (Err(Errno::NOENT), vec![]));
     assert_eq!(waiting.cancel(Cancel::new(1).all(), 0), (Ok(0), vec![]), "a count does not fail");
-    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    let (reader, _writer) = pipe();
     for _ in 0..2 {
         let room = Box::leak(Box::new([0; 8]));
         // SAFETY: the bytes are leaked, and the pipe is open until both completions, which are reaped below.
@@ -163,7 +162,7 @@ fn item_30_cancelling_by_user_data() {
 #[test]
 fn item_30_entries_that_were_not_submitted_are_not_found() {
     let mut ring = ring();
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let (reader, mut writer) = pipe();
     let mut room = [0; 8];
     ring.push(Cancel::new(1).user_data(2)).expect("room");
     // SAFETY: the bytes and the pipe live until the completion, which is reaped below.
@@ -366,7 +365,7 @@ fn item_15_the_array_of_files_is_read_when_the_operation_starts() {
     let mut ring = ring();
     register_slots(&ring, 1);
     let (a, b) = (dir.file("a", b"a"), dir.file("b", b"b"));
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let (reader, mut writer) = pipe();
     let (mut go, mut room) = ([0; 1], [0; 1]);
     let slots: *mut [FileSlot<'_>; 1] = Box::into_raw(Box::new([FileSlot::from(a.as_fd())]));
     // SAFETY: all that is named lives until the completions, which are reaped below; the array is changed while the

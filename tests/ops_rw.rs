@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use common::{kernel_has_op, probe, skipped};
-use files::{Dir, results, synchronous};
+use files::{Dir, pipe, results, synchronous};
 use io::{BufRing, bytes, next, nothing, push, reap, result, ring, run};
 use rawring::flags::Features;
 use rawring::op::*;
@@ -99,7 +99,7 @@ fn rw_flags_are_heeded() {
     let append = Write::new(&file, "end").offset(0).rw_flags(ReadWriteFlags::APPEND);
     assert_eq!(result(&mut ring, append), Ok(3));
     assert_eq!(std::fs::read(dir.path("data")).expect("read"), b"startend");
-    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    let (reader, _writer) = pipe();
     let mut room = [0; 4];
     let now = Read::new(&reader, &mut room).rw_flags(ReadWriteFlags::NOWAIT);
     assert_eq!(result(&mut ring, now), Err(Errno::AGAIN));
@@ -294,7 +294,7 @@ fn the_kernel_picks_a_provided_buffer_when_there_is_data() {
     let whole = run(&mut ring, ReadProvided::new(&file, group).offset(1));
     assert_eq!((whole.result(), whole.buffer_id()), (Ok(6), Some(3)));
     assert_eq!(buffers.bytes(3, 6), b"123456");
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let (reader, mut writer) = pipe();
     // SAFETY: the pipe is open until the completion, which is reaped below.
     unsafe { push(&mut ring, ReadProvided::new(&reader, group).len(4)) };
     nothing(&mut ring);
@@ -315,7 +315,7 @@ fn item_18_a_multishot_read_goes_on_until_more_is_missing() {
     }
     let (mut ring, group) = (ring(), Group(1));
     let mut buffers = BufRing::full(&ring, group, 2, 8);
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let (reader, mut writer) = pipe();
     // SAFETY: the pipe is open until the last completion, which is reaped below.
     unsafe { push(&mut ring, ReadMulti::new(&reader, group)) };
     nothing(&mut ring);
@@ -345,7 +345,7 @@ fn item_18_a_multishot_read_goes_on_until_more_is_missing() {
 #[test]
 fn item_16_sockets_take_no_offset_and_pipes_ignore_it() {
     let mut ring = ring();
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = pipe();
     let (left, right) = std::os::unix::net::UnixStream::pair().expect("sockets");
     for offset in [0, 5, u64::MAX] {
         for (from, to, is_socket) in [(reader.as_fd(), writer.as_fd(), false), (left.as_fd(), right.as_fd(), true)] {
@@ -370,7 +370,7 @@ fn writing_where_nobody_reads_signals_as_write_does() {
         }
         // SAFETY: the handler only adds to an atomic number, and this process is the test's own.
         unsafe { libc::signal(libc::SIGPIPE, count as *const () as libc::sighandler_t) };
-        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let (reader, writer) = pipe();
         drop(reader);
         let mut ring = ring();
         assert_eq!(rustix::io::write(&writer, b"x"), Err(Errno::PIPE));
@@ -423,7 +423,7 @@ fn protection_information_is_refused_by_files_without() {
 fn item_15_an_array_of_buffers_is_needed_until_submitted() {
     let dir = Dir::new("array");
     let (mut ring, file) = (ring(), dir.file("data", b"0123456789"));
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let (reader, mut writer) = pipe();
     let (mut go, mut room) = ([0; 1], [0; 4]);
     let mut vec = vec![libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: 4 }];
     // SAFETY: the bytes are untouched until both completions were reaped, below; the array is read at submission only,
@@ -446,7 +446,7 @@ fn item_15_a_descriptor_is_looked_up_when_the_operation_starts() {
     let dir = Dir::new("late");
     let mut ring = ring();
     let file = dir.file("data", b"0123456789");
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let (reader, mut writer) = pipe();
     // A number that no other test of this process takes when it is free.
     let number = rustix::io::fcntl_dupfd_cloexec(&file, 1000).expect("a duplicate");
     let (mut go, mut room) = ([0; 1], [0; 4]);

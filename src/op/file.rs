@@ -216,7 +216,7 @@ impl Close<'_> {
     /// ```
     /// use rawring::{Reason, Refused, Ring, UserData, op::Close};
     ///
-    /// let (reader, _writer) = std::io::pipe()?;
+    /// let (reader, _writer) = rustix::pipe::pipe()?;
     /// let mut ring = Ring::new(8)?;
     /// let refused = ring.push(Close::new(reader).user_data(UserData(0x5afe << 48))).unwrap_err();
     /// assert_eq!(refused.reason, Reason::ReservedUserData);

@@ -82,7 +82,7 @@ ops! {
     /// ```
     /// use rawring::{Errno, Ring, op::{Cancel, Read}};
     ///
-    /// let (reader, _writer) = std::io::pipe()?;
+    /// let (reader, _writer) = rustix::pipe::pipe()?;
     /// let mut bytes = [0; 8];
     /// let mut ring = Ring::new(8)?;
     /// let mut results = [None; 2];

@@ -47,6 +47,12 @@ impl Drop for Dir {
     }
 }
 
+/// A pipe: the end to read from, and the end to write to.
+pub fn pipe() -> (File, File) {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+    (reader.into(), writer.into())
+}
+
 /// Submits entries together and gives their results in the order of the entries, whatever order they completed in.
 pub fn results<'a, const N: usize>(ring: &mut Ring, entries: [Sqe<'a>; N]) -> [Result<u32, Errno>; N] {
     for (i, entry) in entries.into_iter().enumerate() {
