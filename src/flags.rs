@@ -341,7 +341,7 @@ flags! {
         UPDATE_EVENTS = IORING_POLL_UPDATE_EVENTS, "5.13";
         /// Change its `user_data`.
         UPDATE_USER_DATA = IORING_POLL_UPDATE_USER_DATA, "5.13";
-        /// Report as long as the condition holds, not only when it begins.
+        /// Report as long as the condition holds, not only when it begins. In the header, but no release accepts it.
         LEVEL = IORING_POLL_ADD_LEVEL, "6.0";
     }
 }

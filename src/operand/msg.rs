@@ -30,13 +30,20 @@ impl Default for SocketAddrBuf {
 
 impl SocketAddrBuf {
     /// The address that the kernel wrote; `None` where it wrote none, or one that does not fit.
+    ///
+    /// What came with a message is [`MsgHdr::sender`]: there the kernel tells the length in the header.
     pub fn get(&self) -> Option<SocketAddrAny> {
-        if (self.len as usize) < size_of::<libc::sa_family_t>() || self.len > FULL {
+        self.first(self.len)
+    }
+
+    /// The address in the first `len` bytes.
+    fn first(&self, len: libc::socklen_t) -> Option<SocketAddrAny> {
+        if (len as usize) < size_of::<libc::sa_family_t>() || len > FULL {
             return None;
         }
         // SAFETY: the storage was zeroed in full, so every byte is initialised, and `len` was just checked to be
         // within it and to cover the family.
-        Some(unsafe { SocketAddrAny::read(self.storage.as_ptr().cast(), self.len as _) })
+        Some(unsafe { SocketAddrAny::read(self.storage.as_ptr().cast(), len as _) })
     }
 
     /// The address in `bytes`; `None` if that is too long for one.
@@ -141,7 +148,8 @@ impl MsgHdr {
         self.0.msg_iov = core::ptr::with_exposed_provenance_mut(data.addr());
         self.0.msg_iovlen = data.count() as _;
         if let Some(from) = from {
-            from.len = FULL;
+            // The kernel will not write this length; a full one would make every address as long as there is room.
+            from.len = 0;
             self.0.msg_name = from.storage.as_mut_ptr().cast();
             self.0.msg_namelen = FULL;
         }
@@ -161,9 +169,14 @@ impl MsgHdr {
         RecvHdr { addr: &raw mut self.0, names: PhantomData }
     }
 
+    /// After a receive: the sender's address, from the buffer that [`recv`](Self::recv) was given for it.
+    pub fn sender(&self, from: &SocketAddrBuf) -> Option<SocketAddrAny> {
+        from.first(self.0.msg_namelen)
+    }
+
     /// After a receive: how long the sender's address is, which may be more than there was room for.
     pub fn name_len(&self) -> u32 {
-        self.0.msg_namelen as u32
+        self.0.msg_namelen
     }
 
     /// After a receive: how many bytes of control messages there are.
@@ -233,12 +246,18 @@ mod tests {
 
     #[test]
     fn an_address_is_read_back_only_when_it_is_there() {
-        let mut buf = SocketAddrBuf::default();
-        buf.len = 0;
+        let mut buf = SocketAddrBuf { len: 0, ..SocketAddrBuf::default() };
         assert!(buf.get().is_none());
         buf.len = FULL + 1;
         assert!(buf.get().is_none(), "a truncated address is none");
         buf.reset();
         assert_eq!(buf.len, FULL);
+        // The length of a sender's address stands in the header alone.
+        let mut header = MsgHdr::default();
+        let none: &mut [std::io::IoSliceMut<'_>] = &mut [];
+        header.recv(IoVecMut::from(none), Some(&mut buf), &mut []);
+        assert!(buf.get().is_none());
+        header.0.msg_namelen = 2;
+        assert_eq!(header.sender(&buf).map(|address| address.addr_len()), Some(2));
     }
 }

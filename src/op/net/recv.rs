@@ -52,10 +52,11 @@ ops! {
         result "bytes received; 0 at the end"
     }
 
-    /// Receives as much as is there into as many provided buffers as it takes; otherwise as `recv(2)`.
+    /// Receives into several provided buffers at once; otherwise as `recv(2)`.
     ///
     /// The completion names the first buffer; those that follow it in the order of the group were used, too, until
-    /// the result is used up. Only with buffer rings.
+    /// the result is used up. That need not be all that is there: what is left comes with the next receive. Only with
+    /// buffer rings.
     RecvBundle = IORING_OP_RECV, "6.10", Once {
         new(into file: File<'a> => [FD] Completed, val group: Group => [BUF_GROUP])
         with {
@@ -72,8 +73,8 @@ ops! {
 
     /// Receives again and again, each time into the next provided buffer; otherwise as `recv(2)`.
     ///
-    /// It ends with the first completion without [`more`](crate::Cqe::more): at the end of the stream (0), without a
-    /// buffer (`ENOBUFS`), cancelled, or failed. `MSG_WAITALL` is refused (`EINVAL`).
+    /// It ends with the first completion without [`more`](crate::Cqe::more): at the end of the stream or an empty
+    /// datagram (0), without a buffer (`ENOBUFS`), cancelled, or failed. `MSG_WAITALL` is refused (`EINVAL`).
     RecvMulti = IORING_OP_RECV, "6.0", Multi {
         new(into file: File<'a> => [FD] Completed, val group: Group => [BUF_GROUP])
         with {
@@ -90,7 +91,7 @@ ops! {
         result "bytes received; 0 at the end"
     }
 
-    /// Receives again and again, each time into as many provided buffers as it takes; otherwise as `recv(2)`.
+    /// Receives again and again, each time into several provided buffers at once; otherwise as `recv(2)`.
     ///
     /// [`RecvMulti`] and [`RecvBundle`] in one.
     RecvMultiBundle = IORING_OP_RECV, "6.10", Multi {
@@ -152,7 +153,8 @@ ops! {
     /// otherwise as `recvmsg(2)`.
     ///
     /// The header only says how much room to keep for them ([`MsgHdr::recv_multishot`]), and [`RecvMsgOut`] takes the
-    /// buffer apart. It ends as [`RecvMulti`] does, and with `EFAULT` at a buffer that is too small for what is kept.
+    /// buffer apart. It ends as [`RecvMulti`] does (after an empty message the result is not 0, for the buffer has the
+    /// rest of it), and with `EFAULT` at a buffer that is too small for what is kept.
     ///
     /// [`MsgHdr::recv_multishot`]: crate::operand::MsgHdr::recv_multishot
     /// [`RecvMsgOut`]: crate::RecvMsgOut
