@@ -360,32 +360,6 @@ fn item_14_files_are_placed_where_there_is_room() {
 }
 
 #[test]
-fn item_15_the_array_of_files_is_read_when_the_operation_starts() {
-    let dir = Dir::new("files-late");
-    let mut ring = ring();
-    register_slots(&ring, 1);
-    let (a, b) = (dir.file("a", b"a"), dir.file("b", b"b"));
-    let (reader, mut writer) = pipe();
-    let (mut go, mut room) = ([0; 1], [0; 1]);
-    let slots: *mut [FileSlot<'_>; 1] = Box::into_raw(Box::new([FileSlot::from(a.as_fd())]));
-    // SAFETY: all that is named lives until the completions, which are reaped below; the array is changed while the
-    // kernel has it, which is what this test is about, through the pointer from which the entry's address came.
-    unsafe {
-        push(&mut ring, Read::new(&reader, &mut go).hard_link().user_data(0));
-        push(&mut ring, FilesUpdate::new(&*slots, Fixed(0)).link().user_data(1));
-        push(&mut ring, Read::new(Fixed(0), &mut room).offset(0).user_data(2));
-        ring.submit().expect("submitted");
-        slots.write([FileSlot::from(b.as_fd())]);
-    }
-    writer.write_all(b"!").expect("written");
-    let cqes = reap(&mut ring, 3);
-    assert_eq!([1, 2].map(|i| of(&cqes, i).result()), [Ok(1), Ok(1)]);
-    assert_eq!(&room, b"b", "needed until completed, not until submitted");
-    // SAFETY: made by `Box::into_raw` above, and no entry refers to it any more.
-    drop(unsafe { Box::from_raw(slots) });
-}
-
-#[test]
 fn a_registered_file_gets_a_descriptor() {
     let test = "a_registered_file_gets_a_descriptor";
     if !kernel_has_op(test, FixedFdInstall::INFO) {

@@ -9,12 +9,12 @@ mod io;
 use std::ffi::c_void;
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read as _, Seek, SeekFrom, Write as _};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use common::{kernel_has_op, probe, skipped};
 use files::{Dir, pipe, results, synchronous};
-use io::{BufRing, bytes, next, nothing, push, reap, result, ring, run};
+use io::{bytes, result, ring};
 use rawring::flags::Features;
 use rawring::op::*;
 use rawring::operand::*;
@@ -283,66 +283,6 @@ fn item_16_arrays_inside_registered_buffers_have_to_lie_in_one() {
 }
 
 #[test]
-fn the_kernel_picks_a_provided_buffer_when_there_is_data() {
-    let dir = Dir::new("provided");
-    let (mut ring, file) = (ring(), dir.file("data", b"0123456789"));
-    let group = Group(7);
-    assert_eq!(result(&mut ring, ReadProvided::new(&file, group).offset(0)), Err(Errno::NOBUFS), "an unknown group");
-    let mut buffers = BufRing::new(&ring, group, 4, 6);
-    assert_eq!(result(&mut ring, ReadProvided::new(&file, group).offset(0)), Err(Errno::NOBUFS), "an empty group");
-    [3, 1, 2].into_iter().for_each(|id| buffers.add(id, 6));
-    let whole = run(&mut ring, ReadProvided::new(&file, group).offset(1));
-    assert_eq!((whole.result(), whole.buffer_id()), (Ok(6), Some(3)));
-    assert_eq!(buffers.bytes(3, 6), b"123456");
-    let (reader, mut writer) = pipe();
-    // SAFETY: the pipe is open until the completion, which is reaped below.
-    unsafe { push(&mut ring, ReadProvided::new(&reader, group).len(4)) };
-    nothing(&mut ring);
-    writer.write_all(b"abcdef").expect("written");
-    let some = next(&mut ring);
-    assert_eq!((some.result(), some.buffer_id()), (Ok(4), Some(1)));
-    assert_eq!(buffers.bytes(1, 6), b"abcd\0\0");
-    drop(writer);
-    assert_eq!(result(&mut ring, ReadProvided::new(&reader, group)), Ok(2));
-    assert_eq!(buffers.bytes(2, 2), b"ef");
-}
-
-#[test]
-fn item_18_a_multishot_read_goes_on_until_more_is_missing() {
-    let test = "item_18_a_multishot_read_goes_on_until_more_is_missing";
-    if !kernel_has_op(test, ReadMulti::INFO) {
-        return;
-    }
-    let (mut ring, group) = (ring(), Group(1));
-    let mut buffers = BufRing::full(&ring, group, 2, 8);
-    let (reader, mut writer) = pipe();
-    // SAFETY: the pipe is open until the last completion, which is reaped below.
-    unsafe { push(&mut ring, ReadMulti::new(&reader, group)) };
-    nothing(&mut ring);
-    for (id, text) in [(0, "one"), (1, "two")] {
-        writer.write_all(text.as_bytes()).expect("written");
-        let cqe = next(&mut ring);
-        assert_eq!((cqe.result(), cqe.buffer_id(), cqe.more()), (Ok(3), Some(id), true));
-        assert_eq!(buffers.bytes(id, 3), text.as_bytes());
-    }
-    writer.write_all(b"three").expect("written");
-    let end = next(&mut ring);
-    assert_eq!((end.result(), end.more()), (Err(Errno::NOBUFS), false), "both buffers are in use");
-    // The read that finds the end needs a buffer as well.
-    [0, 1].into_iter().for_each(|id| buffers.add(id, 8));
-    // SAFETY: as above.
-    unsafe { push(&mut ring, ReadMulti::new(&reader, group)) };
-    drop(writer);
-    let cqes = reap(&mut ring, 2);
-    assert_eq!((cqes[0].result(), cqes[0].more()), (Ok(5), true));
-    assert_eq!((cqes[1].result(), cqes[1].more()), (Ok(0), false), "the end of the file");
-    assert_eq!(buffers.bytes(0, 5), b"three");
-    let dir = Dir::new("multishot");
-    let file = dir.file("data", b"abc");
-    assert_eq!(result(&mut ring, ReadMulti::new(&file, group)), Err(Errno::BADFD), "a file without poll");
-}
-
-#[test]
 fn item_16_sockets_take_no_offset_and_pipes_ignore_it() {
     let mut ring = ring();
     let (reader, writer) = pipe();
@@ -417,48 +357,4 @@ fn protection_information_is_refused_by_files_without() {
     // SAFETY: the entry names no memory and no descriptor.
     assert_eq!(result(&mut ring, unsafe { Sqe::from_raw(sqe) }), Err(Errno::INVAL));
     skipped(test, "transfers with protection information need a block device that has room for it");
-}
-
-#[test]
-fn item_15_an_array_of_buffers_is_needed_until_submitted() {
-    let dir = Dir::new("array");
-    let (mut ring, file) = (ring(), dir.file("data", b"0123456789"));
-    let (reader, mut writer) = pipe();
-    let (mut go, mut room) = ([0; 1], [0; 4]);
-    let mut vec = vec![libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: 4 }];
-    // SAFETY: the bytes are untouched until both completions were reaped, below; the array is read at submission only,
-    // which is what this test is about.
-    unsafe {
-        push(&mut ring, Read::new(&reader, &mut go).hard_link().user_data(0));
-        push(&mut ring, Readv::new(&file, IoVecMut::from_raw(vec.as_ptr(), 1)).offset(2).user_data(1));
-    }
-    ring.submit().expect("submitted");
-    vec[0] = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 1 << 20 };
-    writer.write_all(b"!").expect("written");
-    let cqes = reap(&mut ring, 2);
-    assert_eq!(io::of(&cqes, 1).result(), Ok(4));
-    assert_eq!(&room, b"2345");
-    drop(vec);
-}
-
-#[test]
-fn item_15_a_descriptor_is_looked_up_when_the_operation_starts() {
-    let dir = Dir::new("late");
-    let mut ring = ring();
-    let file = dir.file("data", b"0123456789");
-    let (reader, mut writer) = pipe();
-    // A number that no other test of this process takes when it is free.
-    let number = rustix::io::fcntl_dupfd_cloexec(&file, 1000).expect("a duplicate");
-    let (mut go, mut room) = ([0; 1], [0; 4]);
-    // SAFETY: the bytes live until both completions. The descriptor does not, which is what this test is about; its
-    // number stays unused.
-    unsafe {
-        push(&mut ring, Read::new(&reader, &mut go).hard_link().user_data(0));
-        push(&mut ring, Read::new(BorrowedFd::borrow_raw(number.as_raw_fd()), &mut room).user_data(1));
-    }
-    ring.submit().expect("submitted");
-    drop(number);
-    writer.write_all(b"!").expect("written");
-    let cqes = reap(&mut ring, 2);
-    assert_eq!(io::of(&cqes, 1).result(), Err(Errno::BADF), "needed until completed, not until submitted");
 }

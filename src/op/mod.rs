@@ -72,7 +72,7 @@ pub enum Completes {
 /// A condition on the bytes of an entry that tells a row from others of its opcode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mark {
-    /// These bits are set.
+    /// This bit is set. Several bits are several marks, since the row with most marks fits best.
     Has(At, u64),
     /// The field has this value.
     Is(At, u64),
@@ -135,15 +135,6 @@ impl OpInfo {
             })
     }
 
-    /// How much its marks say: of the rows that match an entry, the one with most fits best.
-    fn weight(&self) -> u32 {
-        let weight = |mark: &Mark| match *mark {
-            Mark::Has(_, bits) => bits.count_ones(),
-            Mark::Is(..) | Mark::NonZero(_) => 1,
-        };
-        self.marks.iter().map(weight).sum()
-    }
-
     /// What a new entry has in a field before any operand is stored.
     fn initial(&self, at: At) -> u64 {
         let value = self.defaults.iter().find(|(place, _)| *place == at).map_or(0, |(_, value)| *value);
@@ -176,9 +167,9 @@ pub fn all() -> impl Iterator<Item = &'static OpInfo> {
     FAMILIES.iter().flat_map(|family| family.iter().copied())
 }
 
-/// The row that describes an entry best: of those that match, the one whose marks say most, and of several such the last.
+/// The row that describes an entry best: of those that match, the one with most marks, and of several such the last.
 pub fn describe(sqe: &RawSqe) -> Option<&'static OpInfo> {
-    all().filter(|row| row.matches(sqe)).max_by_key(|row| row.weight())
+    all().filter(|row| row.matches(sqe)).max_by_key(|row| row.marks.len())
 }
 
 /// The release that brought an opcode: that of its first row.

@@ -12,6 +12,9 @@ use crate::flags::FlagNames;
 use crate::sqe::{At, RawSqe};
 use rawring_sys as sys;
 
+// The kernel fills in all of its `struct statx`, whatever was asked for.
+const _: () = assert!(size_of::<rustix::fs::Statx>() == 256);
+
 impl Operand for Mode {
     const KIND: Kind = Kind::Octal;
     #[inline(always)]

@@ -98,6 +98,16 @@ fn every_operand_of_every_row_is_printed_under_its_name() {
 }
 
 #[test]
+fn what_was_not_set_is_not_printed() {
+    for row in all() {
+        let text = text(&template(row), [0; 64]);
+        for operand in row.operands.iter().filter(|operand| !operand.required) {
+            assert!(!text.contains(&format!(", {}: ", operand.name)), "{} in {text}", operand.name);
+        }
+    }
+}
+
+#[test]
 fn registered_files_print_as_such() {
     let mut sqe = RawSqe::ZERO;
     sqe.opcode = sys::IORING_OP_SPLICE;
