@@ -358,7 +358,7 @@ impl Ring {
         }
         // The flag has no bit of its own. SOCKET came with the same release, and distributions that backport io_uring
         // take it whole.
-        let known = crate::probe::Probe::of(self)?.supports_opcode(sys::IORING_OP_SOCKET);
+        let known = crate::probe::has_opcode(self, sys::IORING_OP_SOCKET)?;
         self.cancel_any = Some(known);
         Ok(known)
     }

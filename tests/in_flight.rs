@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rawring::op::{Nop, PollMulti, Read};
-use rawring::operand::PollMask;
+use rawring::op::{Nop, PollMulti, Read, SendZc};
+use rawring::operand::{PollMask, RecvSendOptions};
 use rawring::{Errno, Event, InFlight, Reason, Ring, Setup, Wait};
 use rustix::event::PollFlags;
 
@@ -152,6 +152,29 @@ fn a_multishot_keeps_its_state_until_it_ends() {
     assert_eq!((done.ticket, done.cqe.result()), (ticket, Err(Errno::CANCELED)));
     ring.cancel(ticket).expect("one that has ended is left alone");
     assert_eq!(ring.submit().expect("submitted"), 0);
+}
+
+#[test]
+fn item_17_a_zero_copy_send_keeps_its_state_until_the_notification() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let client = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+    let (mut server, _) = listener.accept().expect("accepted");
+    let mut ring = in_flight();
+    let ticket = ring
+        .start((client, vec![5u8; 100_000]), |(socket, data)| {
+            SendZc::new(&*socket, &*data).options(RecvSendOptions::REPORT_USAGE).into()
+        })
+        .expect("room");
+    let Event::More(of, first) = ring.wait_event().expect("an event") else { panic!("the result comes first") };
+    assert_eq!((of, ring.in_flight()), (ticket, 1), "the kernel still needs the data");
+    let sent = first.result().expect("sent");
+    let mut back = vec![0; sent as usize];
+    server.read_exact(&mut back).expect("received");
+    let Event::Done(done) = ring.wait_event().expect("an event") else { panic!("the notification ends it") };
+    assert_eq!(done.cqe, first, "the result is that of the send, not of the notification");
+    // Loopback copies, and says so in a word whose top bit is set.
+    assert_eq!(done.notification.map(|report| report.copied), Some(true));
+    assert_eq!((back, ring.in_flight()), (done.state.1[..sent as usize].to_vec(), 0));
 }
 
 #[test]

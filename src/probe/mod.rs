@@ -113,11 +113,7 @@ impl Probe {
     /// What `io_uring_register` says: `EEXIST` where the ring belongs to another thread, `EBADF` for a ring without
     /// descriptor there, `EACCES` where restrictions forbid it.
     pub fn of(ring: &Ring) -> Result<Probe, Errno> {
-        let mut room = Room::EMPTY;
-        // SAFETY: the argument is a zeroed head with room for as many operations as `count` says, written during the
-        // call only.
-        unsafe { ring.register_raw(sys::IORING_REGISTER_PROBE, (&raw mut room).cast(), room.ops.len() as u32) }?;
-        Ok(Probe::from(ring, &room))
+        Ok(Probe::from(ring, &Room::ask(ring)?))
     }
 
     fn from(ring: &Ring, room: &Room) -> Probe {
@@ -286,6 +282,19 @@ struct Room {
 
 impl Room {
     const EMPTY: Room = Room { head: sys::io_uring_probe::ZERO, ops: [sys::io_uring_probe_op::ZERO; 256] };
+
+    fn ask(ring: &Ring) -> Result<Room, Errno> {
+        let mut room = Room::EMPTY;
+        // SAFETY: the argument is a zeroed head with room for as many operations as `count` says, written during the
+        // call only.
+        unsafe { ring.register_raw(sys::IORING_REGISTER_PROBE, (&raw mut room).cast(), room.ops.len() as u32) }?;
+        Ok(room)
+    }
+}
+
+/// Whether the kernel has this opcode, for a ring that wants to know nothing else.
+pub(crate) fn has_opcode(ring: &Ring, opcode: u8) -> Result<bool, Errno> {
+    Room::ask(ring).map(|room| supported(&room)[usize::from(opcode)])
 }
 
 // The kernel counts from the head on.
