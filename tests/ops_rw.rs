@@ -8,7 +8,7 @@ mod io;
 
 use std::ffi::c_void;
 use std::fs::File;
-use std::io::{IoSlice, IoSliceMut, Read as _, Seek, SeekFrom, Write as _};
+use std::io::{IoSlice, IoSliceMut, Read as _, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
