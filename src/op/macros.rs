@@ -187,7 +187,7 @@ macro_rules! ops {
                 #[doc = ""]
                 $(
                     #[doc = concat!(
-                        "- `", stringify!($arg), "`: in ", $("`", stringify!($at), "` ",)+
+                        "- `", stringify!($arg), "`: in", $(" `", stringify!($at), "`",)+
                         life_doc!($($life)?), output_doc!($($($out)?)?) $($(, sets_doc!($sat has $sval))+)?
                     )]
                 )*
@@ -214,7 +214,7 @@ macro_rules! ops {
                     $(#[doc = $wdoc])*
                     #[doc = ""]
                     #[doc = concat!(
-                        "In ", $("`", stringify!($wat), "` ",)+ life_doc!($($wlife)?),
+                        "In", $(" `", stringify!($wat), "`",)+ life_doc!($($wlife)?),
                         output_doc!($($($wout)?)?), since_doc!($($wsince)?) $($(, sets_doc!($wsat has $wsval))+)?
                     )]
                     #[inline(always)]
