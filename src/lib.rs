@@ -21,7 +21,7 @@
 //! - [`op`] has the operations, one row each of a table; [`operand`] what they take; [`flags`] the bits.
 //! - [`Wait`] says what to wait for, [`Submitted`] what came of it. [`Completions`] iterates over [`Cqe`]s.
 //! - [`Scope`] and [`InFlight`] are the safe doors for entries that borrow.
-//! - `copy` copies files through a ring; it is the worked example of a pipeline.
+//! - [`copy`] copies files through a ring; it is the worked example of a pipeline.
 //! - `rawring_sys` is the kernel's header, the three system calls, and the mappings.
 //!
 //! # Kernels
@@ -63,6 +63,8 @@ pub use cqe::{Cqe, Notification};
 pub use inflight::{Done, Drained, Event, InFlight, ShutdownError, Unfit};
 pub use op::{OpInfo, Opcode};
 pub use queue::Completions;
+/// The kernel's header as it is: structs, constants, system calls, mappings.
+pub use rawring_sys as sys;
 pub use recvmsg::{ControlMessage, ControlMessages, RecvMsgOut, ShortBuffer};
 pub use ring::Ring;
 pub use rustix::io::Errno;

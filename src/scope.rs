@@ -63,7 +63,8 @@ impl Ring {
     /// ring.scope(|s| {
     ///     s.push(Write::new(&file, &text).offset(0).link())?;
     ///     s.push(Read::new(&file, &mut back).offset(0))?;
-    ///     s.finish(|cqe| assert_eq!(cqe.result(), Ok(5)))
+    ///     s.finish(|cqe| assert_eq!(cqe.result(), Ok(5)))?;
+    ///     Ok::<_, std::io::Error>(())
     /// })??;
     /// assert_eq!(back, text);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -121,6 +121,19 @@ impl<T> core::fmt::Display for Refused<T> {
 
 impl<T> std::error::Error for Refused<T> {}
 
+impl std::error::Error for Reason {}
+
+/// For `?` in functions that return [`std::io::Result`]. The entry is dropped; whoever wants it back matches first.
+impl<T> From<Refused<T>> for std::io::Error {
+    fn from(refused: Refused<T>) -> Self {
+        let kind = match refused.reason {
+            Reason::Full | Reason::TooMany => std::io::ErrorKind::WouldBlock,
+            Reason::NotWide | Reason::ReservedUserData | Reason::SkipSuccess => std::io::ErrorKind::InvalidInput,
+        };
+        std::io::Error::new(kind, refused.reason)
+    }
+}
+
 /// What [`Sqe`] and [`Sqe128`] have in common on their way into the queue.
 pub(crate) trait Entry: Sized {
     /// The first 64 bytes.
