@@ -252,3 +252,9 @@ impl std::error::Error for CopyError {
 }
 
 impl std::error::Error for OutOfBounds {}
+
+impl From<OutOfBounds> for CopyError {
+    fn from(bounds: OutOfBounds) -> Self {
+        CopyError::OutOfBounds(bounds)
+    }
+}

@@ -164,7 +164,7 @@ impl Options {
         dst: impl AsRef<Path>,
         mut progress: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Summary, CopyError> {
-        path::copy(self, src.as_ref(), dst.as_ref(), &mut progress)
+        path::copy(&self.plan()?, src.as_ref(), dst.as_ref(), &mut progress)
     }
 
     /// Copies an open file to another, from beginning to beginning, calling `progress` as it goes on;
@@ -184,7 +184,7 @@ impl Options {
         dst: impl AsFd,
         mut progress: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Summary, CopyError> {
-        pipeline::copy(self, src.as_fd(), dst.as_fd(), &mut progress)
+        pipeline::copy(&self.plan()?, src.as_fd(), dst.as_fd(), &mut progress)
     }
 
     fn plan(&self) -> Result<Plan, OutOfBounds> {

@@ -13,21 +13,19 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::error::{CopyError, Side, Step, Unsuitable};
-use super::{Options, Progress, Summary, pipeline};
+use super::{Plan, Progress, Summary, pipeline};
 
 pub(super) fn copy(
-    options: &Options,
+    plan: &Plan,
     src: &Path,
     dst: &Path,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Summary, CopyError> {
-    // Before anything is created.
-    options.plan().map_err(CopyError::OutOfBounds)?;
-    copy_named(options, src, dst, progress).map_err(|error| error.named(src, dst))
+    copy_named(plan, src, dst, progress).map_err(|error| error.named(src, dst))
 }
 
 fn copy_named(
-    options: &Options,
+    plan: &Plan,
     src: &Path,
     dst: &Path,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
@@ -44,7 +42,7 @@ fn copy_named(
                 return Err(Unsuitable::DanglingLink.refuse());
             }
             let temporary = Temporary::new(dst, Mode::from_raw_mode(from.st_mode & 0o777))?;
-            let summary = pipeline::copy(options, source.as_fd(), temporary.as_fd(), progress)?;
+            let summary = pipeline::copy(plan, source.as_fd(), temporary.as_fd(), progress)?;
             return temporary.keep().map(|()| summary);
         }
         Err(errno) => return Err(Step::Inspect(Side::Destination).failed(errno)),
@@ -53,11 +51,11 @@ fn copy_named(
     // Opened to see that the caller may write it.
     let opened = open(dst, OFlags::WRONLY, Side::Destination)?;
     if FileType::from_raw_mode(existing.st_mode) != FileType::RegularFile {
-        return pipeline::copy(options, source.as_fd(), opened.as_fd(), progress);
+        return pipeline::copy(plan, source.as_fd(), opened.as_fd(), progress);
     }
     let target = resolve(dst).map_err(|errno| Step::Inspect(Side::Destination).failed(errno))?;
     let temporary = Temporary::new(&target, Mode::RUSR | Mode::WUSR)?;
-    let summary = pipeline::copy(options, source.as_fd(), temporary.as_fd(), progress)?;
+    let summary = pipeline::copy(plan, source.as_fd(), temporary.as_fd(), progress)?;
     temporary.take_after(&existing).map_err(|errno| Step::SetMode.failed(errno))?;
     temporary.keep().map(|()| summary)
 }

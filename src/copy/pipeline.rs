@@ -1,43 +1,40 @@
 //! The pipeline: which blocks are read and written when, and what follows from each result.
 //!
 //! Where a block stands is in the block itself. A read that brought less than asked is continued, and so is a write; an
-//! interrupted operation is started anew, and one that would have blocked (the file has `O_NONBLOCK`) when a poll says
-//! that it is ready. `end` is where the copy ends as far as is known: a read that meets the end of the source lowers it,
-//! and what was written beyond it is cut off last. The invariant: all of `[0, end)` is read in blocks that are each
-//! written once, and every block is either in flight or spare.
+//! interrupted operation is started anew. `end` is where the copy ends as far as is known: a read that meets the end of
+//! the source lowers it, and what was written beyond it is cut off last. The invariant: all of `[0, end)` is read in
+//! blocks that are each written once, and every block is either in flight or spare.
 
 use std::ops::ControlFlow;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::error::{CopyError, Side, Step, Unsuitable};
 use super::pace::Pace;
-use super::{Options, Plan, Progress, Summary};
-use crate::op::{PollAdd, Read, Write};
+use super::{Plan, Progress, Summary};
+use crate::op::{Read, Write};
 use crate::{Done, Event, InFlight, Reason, Ring, Sqe, Wait};
 
 /// How long nothing may happen before the progress function is asked again whether to go on.
 const TICK: Duration = Duration::from_millis(100);
 
-/// "At the file's position", for files that have nothing else.
+/// "At the file's position", the only place that files without offsets have.
 const POSITION: u64 = u64::MAX;
 
 /// Copies between open files.
 pub(super) fn copy(
-    options: &Options,
+    plan: &Plan,
     src: BorrowedFd<'_>,
     dst: BorrowedFd<'_>,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Summary, CopyError> {
-    let plan = options.plan().map_err(CopyError::OutOfBounds)?;
     let (from, to) = (inspect(src, Side::Source)?, inspect(dst, Side::Destination)?);
     check(&from, &to)?;
-    let mut pipeline = Pipeline::new(&plan, (src, &from), (dst, &to))?;
+    let mut pipeline = Pipeline::new(plan, (src, &from), (dst, &to))?;
     let ring = Ring::new(pipeline.depth).map_err(CopyError::Setup)?;
     let mut ring = InFlight::new(ring).map_err(|unfit| CopyError::Unfit(unfit.reason))?;
     let pumped = pipeline.pump(&mut ring, progress);
@@ -116,13 +113,11 @@ struct Block {
     read: usize,
     written: usize,
     doing: Doing,
-    /// It waits for its file to become ready, instead of using it.
-    polling: bool,
 }
 
 impl Block {
     fn new(ends: Arc<Ends>) -> Block {
-        Block { ends, bytes: Vec::new(), start: 0, want: 0, read: 0, written: 0, doing: Doing::Reading, polling: false }
+        Block { ends, bytes: Vec::new(), start: 0, want: 0, read: 0, written: 0, doing: Doing::Reading }
     }
 
     /// Makes it the part at `start`. Only a block that is larger than all before it allocates.
@@ -133,7 +128,7 @@ impl Block {
             self.bytes = vec![0; want];
         }
         (self.start, self.want, self.read, self.written) = (start, want, 0, 0);
-        (self.doing, self.polling) = (Doing::Reading, false);
+        self.doing = Doing::Reading;
     }
 
     /// Where its next operation begins.
@@ -155,15 +150,9 @@ impl Block {
     fn entry(&mut self) -> Sqe<'_> {
         let offset = self.offset();
         let Ends { src, dst } = &*self.ends;
-        match (self.doing, self.polling) {
-            (Doing::Reading, true) => PollAdd::new(&src.fd, PollFlags::IN).into(),
-            (Doing::Writing, true) => PollAdd::new(&dst.fd, PollFlags::OUT).into(),
-            (Doing::Reading, false) => {
-                Read::new(&src.fd, &mut self.bytes[self.read..self.want]).offset(src.at(offset)).into()
-            }
-            (Doing::Writing, false) => {
-                Write::new(&dst.fd, &self.bytes[self.written..self.read]).offset(dst.at(offset)).into()
-            }
+        match self.doing {
+            Doing::Reading => Read::new(&src.fd, &mut self.bytes[self.read..self.want]).offset(src.at(offset)).into(),
+            Doing::Writing => Write::new(&dst.fd, &self.bytes[self.written..self.read]).offset(dst.at(offset)).into(),
         }
     }
 }
@@ -281,9 +270,8 @@ impl Pipeline {
     fn go_on(&mut self, ring: &mut InFlight<Block>, done: Done<Block>) -> Result<(), CopyError> {
         let Done { state: mut block, cqe, .. } = done;
         match (block.doing, cqe.result()) {
-            (_, Ok(_)) if block.polling => block.polling = false,
-            (_, Err(Errno::INTR)) => {}
-            (_, Err(Errno::AGAIN)) => block.polling = true,
+            // The kernel itself waits for files that have O_NONBLOCK, so that AGAIN does not mean them.
+            (_, Err(Errno::INTR | Errno::AGAIN)) => {}
             (_, Err(errno)) => return Err(block.step().failed(errno)),
             (Doing::Reading, Ok(0)) => {
                 self.end = self.end.min(block.offset());

@@ -61,7 +61,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let dst = destination(&args.src, &args.dst);
     // Draws on standard error, and nothing at all where that is no terminal.
     let bar = ProgressBar::no_length();
+    let mut styled = false;
     let copied = options.copy(&args.src, &dst, |progress| {
+        if !std::mem::replace(&mut styled, true) {
+            bar.set_style(style(progress));
+        }
         show(&bar, progress);
         if stop.signal().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -85,17 +89,15 @@ fn destination(src: &Path, dst: &Path) -> PathBuf {
     }
 }
 
+fn style(progress: &Progress) -> ProgressStyle {
+    let template = match progress.total {
+        Some(_) => "{bar:30} {percent:>3}% {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} ETA {eta}",
+        None => "{spinner} {binary_bytes} {binary_bytes_per_sec}",
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
 fn show(bar: &ProgressBar, progress: &Progress) {
-    if bar.is_hidden() {
-        return;
-    }
-    if bar.position() == 0 && progress.bytes > 0 {
-        let template = match progress.total {
-            Some(_) => "{bar:30} {percent:>3}% {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} ETA {eta}",
-            None => "{spinner} {binary_bytes} {binary_bytes_per_sec}",
-        };
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    }
     if let Some(total) = progress.total {
         bar.set_length(total);
     }
