@@ -57,6 +57,13 @@ pub enum Answer {
     No,
 }
 
+/// Releases that are told by how many registrations or queries a kernel counts, as those of Debian answered.
+const COUNTED: [(Version, fn(&sys::io_uring_query_opcode) -> bool); 3] = [
+    (Version::new(6, 19), |answer| answer.nr_register_opcodes > sys::IORING_REGISTER_ZCRX_CTRL),
+    (Version::new(7, 0), |answer| answer.nr_register_opcodes > sys::IORING_REGISTER_BPF_FILTER),
+    (Version::new(7, 2), |answer| answer.nr_query_opcodes > sys::IO_URING_QUERY_ZCRX_EVENT),
+];
+
 /// An operation that this kernel does not have, as far as can be told.
 #[derive(Clone, Copy, Debug)]
 pub struct Unsupported {
@@ -64,6 +71,8 @@ pub struct Unsupported {
     pub op: &'static OpInfo,
     /// The release that brought it.
     pub since: Version,
+    /// [`Answer::No`], or [`Answer::Unlikely`] where the kernel has the opcode and may have the variant.
+    pub answer: Answer,
 }
 
 /// One operation number, in [`Probe::operations`].
@@ -134,8 +143,12 @@ impl Probe {
     fn newest(&self) -> Version {
         let operations = self.operations().filter(|op| op.supported).filter_map(|op| op.since);
         let flags = self.features().chain(self.setup_flags()).chain(self.enter_flags()).chain(self.sqe_flags());
-        let releases = operations.chain(flags.filter(|flag| flag.supported).map(|flag| flag.info.since));
-        releases.fold(FLOOR, Version::max)
+        let flags = flags.filter(|flag| flag.supported).map(|flag| flag.info.since);
+        let counted = self
+            .query
+            .iter()
+            .flat_map(|answer| COUNTED.iter().filter(|(_, has)| has(answer)).map(|&(release, _)| release));
+        operations.chain(flags).chain(counted).fold(FLOOR, Version::max)
     }
 
     /// Whether the kernel has this opcode.
@@ -170,7 +183,10 @@ impl Probe {
     ///
     /// The operation and the release that brought it.
     pub fn require(&self, op: &'static OpInfo) -> Result<(), Unsupported> {
-        if self.supports(op) { Ok(()) } else { Err(Unsupported { op, since: op.since }) }
+        match self.answer(op) {
+            Answer::Yes | Answer::Likely => Ok(()),
+            answer => Err(Unsupported { op, since: op.since, answer }),
+        }
     }
 
     /// All operation numbers that the crate or the kernel knows.
@@ -266,8 +282,12 @@ fn flags(infos: &'static [FlagInfo], bits: u64) -> impl Iterator<Item = Flag> {
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Unsupported { op, since } = self;
-        write!(f, "this kernel does not have {} ({:?}), which came with Linux {since}", op.name, op.opcode)
+        let Unsupported { op, since, answer } = self;
+        let finding = match answer {
+            Answer::No => "this kernel does not have",
+            _ => "this kernel seems too old for",
+        };
+        write!(f, "{finding} {} ({:?}), which came with Linux {since}", op.name, op.opcode)
     }
 }
 
