@@ -37,6 +37,7 @@ compile_error!("io_uring exists on Linux only");
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod control;
 pub mod copy;
 mod cqe;
 pub mod flags;
@@ -59,13 +60,14 @@ mod user_data;
 mod version;
 mod wait;
 
+pub use control::{ControlMessage, ControlMessages, SendControl};
 pub use cqe::{Cqe, Notification};
 pub use inflight::{Done, Drained, Event, InFlight, ShutdownError, Unfit};
 pub use op::{OpInfo, Opcode};
 pub use queue::Completions;
 /// The kernel's header as it is: structs, constants, system calls, mappings.
 pub use rawring_sys as sys;
-pub use recvmsg::{ControlMessage, ControlMessages, RecvMsgOut, ShortBuffer};
+pub use recvmsg::{RecvMsgOut, ShortBuffer};
 pub use ring::Ring;
 pub use rustix::io::Errno;
 pub use scope::{Scope, ScopeError, Ticket};

@@ -6,13 +6,13 @@ mod io;
 
 use std::io::{IoSlice, IoSliceMut, Read as _, Write as _};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use io::{BufRing, bytes, next, nothing, push, result, ring, run, udp_pair};
 use rawring::op::*;
 use rawring::operand::{Group, IoVecMut, MsgHdr, SocketAddrBuf};
-use rawring::{ControlMessage, ControlMessages, Cqe, Errno, RecvMsgOut};
+use rawring::{ControlMessage, ControlMessages, Cqe, Errno, RecvMsgOut, SendControl};
 use rustix::net::{RecvFlags, ReturnFlags, SocketAddrAny, sockopt};
 
 const GROUP: Group = Group(7);
@@ -35,16 +35,6 @@ fn with_tos(from: &UdpSocket, to: &UdpSocket, tos: u8) {
     sockopt::set_ip_recvtos(to, true).expect("set");
 }
 
-/// One control message as `cmsg(3)` lays it out.
-fn control(level: i32, kind: i32, data: &[u8]) -> Vec<u8> {
-    let mut bytes = (size_of::<usize>() + 8 + data.len()).to_ne_bytes().to_vec();
-    bytes.extend_from_slice(&level.to_ne_bytes());
-    bytes.extend_from_slice(&kind.to_ne_bytes());
-    bytes.extend_from_slice(data);
-    bytes.resize(bytes.len().next_multiple_of(size_of::<usize>()), 0);
-    bytes
-}
-
 #[test]
 fn a_message_has_parts_a_sender_and_control_data() {
     let mut ring = ring();
@@ -53,7 +43,7 @@ fn a_message_has_parts_a_sender_and_control_data() {
     let destination = address(&to);
     let parts = [IoSlice::new(b"hello "), IoSlice::new(b"there")];
     let mut header = MsgHdr::default();
-    assert_eq!(result(&mut ring, SendMsg::new(&from, header.send(&parts, Some(&destination), &[]))), Ok(11));
+    assert_eq!(result(&mut ring, SendMsg::new(&from, header.send(&parts, Some(&destination), None))), Ok(11));
 
     let (mut one, mut two) = ([0xaa; 4], [0xaa; 16]);
     let mut sender = SocketAddrBuf::default();
@@ -91,10 +81,10 @@ fn descriptors_travel_in_messages() {
     let mut ring = ring();
     let (left, right) = UnixStream::pair().expect("a pair");
     let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
-    let rights = control(libc::SOL_SOCKET, libc::SCM_RIGHTS, &writer.as_raw_fd().to_ne_bytes());
+    let rights = SendControl::new().rights(&[writer.as_fd()]);
     let mut header = MsgHdr::default();
     let data = [IoSlice::new(b"fd")];
-    let send = SendMsg::new(&left, header.send(&data, None, &rights));
+    let send = SendMsg::new(&left, header.send(&data, None, Some(&rights)));
     assert_eq!(result(&mut ring, send), Ok(2));
     drop(writer);
 
@@ -126,7 +116,7 @@ fn item_15_a_header_may_change_once_it_was_submitted_and_data_may_not() {
     let mut header = MsgHdr::default();
     let mut vecs = vec![IoSlice::new(&data[..32]), IoSlice::new(&data[32..])];
     // SAFETY: socket and data outlive the completion, which is reaped below; header and array the submission.
-    unsafe { push(&mut ring, SendMsg::new(&left, header.send(&vecs[..], None, &[]))) };
+    unsafe { push(&mut ring, SendMsg::new(&left, header.send(&vecs[..], None, None))) };
     nothing(&mut ring);
     header = MsgHdr::default();
     vecs.clear();

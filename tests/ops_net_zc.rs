@@ -215,7 +215,7 @@ fn messages_are_sent_without_a_copy() {
     let expected = [&one[..], &two[..]].concat();
     let mut header = MsgHdr::default();
     // SAFETY: socket, header, array and data outlive the notification, which is reaped below.
-    unsafe { both(&mut ring, SendMsgZc::new(&left, header.send(&parts, None, &[])), &right, &expected) };
+    unsafe { both(&mut ring, SendMsgZc::new(&left, header.send(&parts, None, None)), &right, &expected) };
 
     if !kernel_has_op("messages_are_sent_without_a_copy", SendMsgZcFixed::INFO) {
         return;
@@ -224,12 +224,12 @@ fn messages_are_sent_without_a_copy() {
     memory.copy_from_slice(&bytes(8192, 3));
     let parts = [IoSlice::new(&memory[..100]), IoSlice::new(&memory[4000..8000])];
     let expected = [&memory[..100], &memory[4000..8000]].concat();
-    let send = SendMsgZcFixed::new(&left, header.send(&parts, None, &[]), 0);
+    let send = SendMsgZcFixed::new(&left, header.send(&parts, None, None), 0);
     // SAFETY: as above.
     unsafe { both(&mut ring, send, &right, &expected) };
     let outside = [IoSlice::new(&one)];
     assert_eq!(
-        failure(&mut ring, SendMsgZcFixed::new(&left, header.send(&outside, None, &[]), 0)).result(),
+        failure(&mut ring, SendMsgZcFixed::new(&left, header.send(&outside, None, None), 0)).result(),
         Err(Errno::FAULT)
     );
 }

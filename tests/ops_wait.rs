@@ -149,7 +149,10 @@ fn a_wait_on_several_futexes_tells_which_was_woken() {
 }
 
 fn sleeper() -> Child {
-    Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("a child")
+    let mut sleep = Command::new("sleep");
+    // Whoever reads what this test writes does not wait for a child that it left behind.
+    sleep.arg("60").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    sleep.spawn().expect("a child")
 }
 
 fn exits_with(code: u8) -> Child {

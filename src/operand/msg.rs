@@ -11,6 +11,7 @@ use core::mem::MaybeUninit;
 use rustix::net::SocketAddrAny;
 
 use super::{IoVec, IoVecMut, Kind, Operand};
+use crate::control::SendControl;
 use crate::sqe::{At, RawSqe};
 
 /// Room for the address of a peer, with its length: what the kernel fills on accept and receive.
@@ -119,7 +120,7 @@ impl MsgHdr {
         &'a mut self,
         data: impl Into<IoVec<'a>>,
         to: Option<&'a SocketAddrAny>,
-        control: &'a [u8],
+        control: Option<&'a SendControl<'a>>,
     ) -> SendHdr<'a> {
         let data = data.into();
         *self = MsgHdr::default();
@@ -129,7 +130,7 @@ impl MsgHdr {
             self.0.msg_name = to.as_ptr().cast_mut().cast();
             self.0.msg_namelen = to.addr_len() as _;
         }
-        if !control.is_empty() {
+        if let Some(control) = control.map(SendControl::as_bytes) {
             self.0.msg_control = control.as_ptr().cast_mut().cast();
             self.0.msg_controllen = control.len() as _;
         }

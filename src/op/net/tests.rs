@@ -101,7 +101,7 @@ fn variants_are_told_apart_by_what_they_set() {
         ("SendZcVectorizedFixed", {
             SendZcVectorizedFixed::new(Fixed(0), FixedIoVec::new(IoVec::from(&slices), 0)).into()
         }),
-        ("SendMsgZcFixed", SendMsgZcFixed::new(Fixed(0), one.send(&slices, None, &[]), 0).into()),
+        ("SendMsgZcFixed", SendMsgZcFixed::new(Fixed(0), one.send(&slices, None, None), 0).into()),
         ("RecvMultiBundle", RecvMultiBundle::new(Fixed(0), Group(0)).into()),
         ("RecvMsgProvided", RecvMsgProvided::new(Fixed(0), two.recv_multishot(0, 0), Group(0)).into()),
         ("RecvMsgMulti", RecvMsgMulti::new(Fixed(0), three.recv_multishot(0, 0), Group(0)).into()),
