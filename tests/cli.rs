@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -95,6 +95,20 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
         sleep(Duration::from_millis(2));
     }
+}
+
+/// How a child ended; one that does not end is killed, and fails the test.
+#[track_caller]
+fn ended(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(30) {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return status;
+        }
+        sleep(Duration::from_millis(2));
+    }
+    child.kill().expect("a child of ours");
+    panic!("the tool did not end: {:?}", child.wait());
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -390,7 +404,7 @@ fn a_signal_ends_the_wait_for_input() {
     let mut child = tool(["cp", "/dev/stdin", &dir.path("dst")]).stdin(Stdio::piped()).spawn().unwrap();
     wait_until("the copy waits", || dir.under_way().is_some());
     signal(&child, Signal::INT);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(ended(&mut child).code(), Some(130));
     assert_eq!(dir.names(), Vec::<String>::new());
 }
 
@@ -403,7 +417,7 @@ fn a_signal_that_was_ignored_before_stays_ignored() {
     assert!(catches(&child, Signal::TERM) && !catches(&child, Signal::INT));
     signal(&child, Signal::INT);
     child.stdin.take().unwrap().write_all(b"all of it").unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(ended(&mut child).code(), Some(0));
     assert_eq!(fs::read(dir.path("dst")).unwrap(), b"all of it");
 }
 
@@ -419,7 +433,7 @@ fn a_second_signal_ends_the_tool_where_the_first_one_is_not_seen() {
     sleep(Duration::from_millis(100));
     assert!(child.try_wait().unwrap().is_none(), "the first signal was seen after all");
     signal(&child, Signal::INT);
-    assert_eq!(child.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+    assert_eq!(ended(&mut child).signal(), Some(Signal::INT.as_raw()));
     assert_eq!(dir.names(), ["fifo"]);
 }
 
