@@ -2,6 +2,7 @@
 //! releases included. What operations do is tested on rings (`tests/ops_*.rs`); what builders store, in [`built`].
 
 mod built;
+mod built_net;
 mod decoded;
 
 use std::collections::{BTreeMap, BTreeSet};
