@@ -58,11 +58,14 @@ pub enum Answer {
 }
 
 /// Releases that are told by how many registrations or queries a kernel counts, as those of Debian answered.
-const COUNTED: [(Version, fn(&sys::io_uring_query_opcode) -> bool); 3] = [
-    (Version::new(6, 19), |answer| answer.nr_register_opcodes > sys::IORING_REGISTER_ZCRX_CTRL),
-    (Version::new(7, 0), |answer| answer.nr_register_opcodes > sys::IORING_REGISTER_BPF_FILTER),
-    (Version::new(7, 2), |answer| answer.nr_query_opcodes > sys::IO_URING_QUERY_ZCRX_EVENT),
-];
+fn counted(answer: &sys::io_uring_query_opcode) -> impl Iterator<Item = Version> + use<> {
+    let signs = [
+        (answer.nr_register_opcodes > sys::IORING_REGISTER_ZCRX_CTRL, Version::new(6, 19)),
+        (answer.nr_register_opcodes > sys::IORING_REGISTER_BPF_FILTER, Version::new(7, 0)),
+        (answer.nr_query_opcodes > sys::IO_URING_QUERY_ZCRX_EVENT, Version::new(7, 2)),
+    ];
+    signs.into_iter().filter_map(|(shown, release)| shown.then_some(release))
+}
 
 /// An operation that this kernel does not have, as far as can be told.
 #[derive(Clone, Copy, Debug)]
@@ -144,10 +147,7 @@ impl Probe {
         let operations = self.operations().filter(|op| op.supported).filter_map(|op| op.since);
         let flags = self.features().chain(self.setup_flags()).chain(self.enter_flags()).chain(self.sqe_flags());
         let flags = flags.filter(|flag| flag.supported).map(|flag| flag.info.since);
-        let counted = self
-            .query
-            .iter()
-            .flat_map(|answer| COUNTED.iter().filter(|(_, has)| has(answer)).map(|&(release, _)| release));
+        let counted = self.query.iter().flat_map(counted);
         operations.chain(flags).chain(counted).fold(FLOOR, Version::max)
     }
 
