@@ -207,7 +207,11 @@ fn item_25_the_outcome_tells_how_the_wait_ended() {
     assert_eq!((timed_out.entries, timed_out.wait), (0, WaitEnd::TimedOut));
     ring.push(Nop::new().user_data(1)).expect("room");
     let masked = ring.submit_with(&Wait::new(2).timeout(short)).expect("waited");
-    assert_eq!((masked.entries, masked.wait), (1, WaitEnd::Short), "the time ran out, but the kernel reports the entry");
+    assert_eq!(
+        (masked.entries, masked.wait),
+        (1, WaitEnd::Short),
+        "the time ran out, but the kernel reports the entry"
+    );
     let ready = ring.submit_with(&Wait::new(1).timeout(short)).expect("waited");
     assert_eq!((ready.entries, ready.wait), (0, WaitEnd::Ready));
     assert_eq!(keys(&ring.completions().collect::<Vec<_>>()), [1], "submitted once");
