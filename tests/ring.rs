@@ -330,7 +330,7 @@ fn item_40_entries_are_pushed_and_submitted_while_completions_are_iterated() {
     let mut seen = 0;
     // Each completion pushes another entry until 1000 were seen: far more than either queue holds at once.
     while seen < 1000 {
-        while let Some(cqe) = completions.next() {
+        for cqe in completions.by_ref() {
             seen += 1;
             submissions.push(Nop::new().user_data(cqe.user_data().0 + 4)).expect("room");
             submissions.submit().expect("submitted");
