@@ -78,7 +78,6 @@ fn item_24_a_panic_ends_the_scope_in_the_same_way() {
                     s.submit().expect("submitted");
                     panic!("on purpose");
                 })
-                .map(|()| ())
             }));
             assert!(panic.is_err());
         });
@@ -121,7 +120,6 @@ fn what_was_not_submitted_never_runs() {
             s.push(Write::new(&one, b"never")).expect("room");
             panic!("before the submission");
         })
-        .map(|()| ())
     }));
     assert!(panic.is_err());
     assert_eq!(ring.pending(), 1, "what was pushed before the scope is still queued");
