@@ -5,9 +5,9 @@
 //! in a row of the table. Operands that point at memory are references with a lifetime, so that entries built from
 //! them carry it.
 //!
-//! Lengths: the kernel's field has 32 bits. A longer slice is stored as `u32::MAX` and never cut to its lower bits. For
-//! transfers that is what the system call of the same name does, too: it moves at most 2,147,479,552 bytes and reports
-//! how many.
+//! Lengths: the kernel's field has 32 bits. A longer slice is stored as `u32::MAX` and never cut to its lower bits. Reads
+//! and writes move at most 2,147,479,552 bytes and report how many, as the system calls of the same name do; sends and
+//! receives refuse more than 2,147,483,647 (`EINVAL`).
 
 mod buf;
 mod file;
