@@ -38,6 +38,15 @@ impl Dir {
         std::fs::write(&path, content).expect("written");
         File::options().read(true).write(true).open(path).expect("opened")
     }
+
+    /// The names of what is in it, in order.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).expect("a directory");
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name().into_string();
+        let mut names: Vec<_> = entries.map(|entry| name(entry).expect("a name of text")).collect();
+        names.sort();
+        names
+    }
 }
 
 impl Drop for Dir {
