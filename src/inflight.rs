@@ -6,8 +6,7 @@
 //! caller. An entry that the kernel never saw gives its state back at once. Dropping the whole cancels and drains; what
 //! cannot be drained is leaked, never freed. Forgetting it frees nothing either.
 
-use std::cell::UnsafeCell;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -21,6 +20,10 @@ use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Reason, Refused};
 use crate::tokens::{Met, Target, Tokens};
 use crate::wait::{Submitted, Wait};
+
+mod states;
+
+use states::{DropInPlace, States};
 
 /// How long a drop waits for operations that show no sign of ending, before it leaks their states.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -170,7 +173,9 @@ impl<S: 'static> InFlight<S> {
         // else has a reference to it; what the entry keeps of this one is the kernel's from here on.
         let entry = entry(unsafe { &mut *place });
         std::mem::forget(unwinding);
-        match tokens.push(ring, Op::default(), entry) {
+        // SAFETY: the entry borrows from the state in its place, or what is `'static`. The state is taken out, or its place
+        // freed, only when the operation is no longer live.
+        match unsafe { tokens.push(ring, Op::default(), entry) } {
             Ok(key) => Ok(Ticket(key)),
             Err((_, Refused { entry, reason })) => {
                 drop(entry);
@@ -195,7 +200,8 @@ impl<S: 'static> InFlight<S> {
                     op.latest = Some(cqe);
                     return Some(Event::More(Ticket(cqe.user_data()), cqe));
                 }
-                Met::Last(op) => return Some(Event::Done(states.done(cqe, op))),
+                // SAFETY: this was the operation's last completion.
+                Met::Last(op) => return Some(Event::Done(unsafe { done(states, cqe, op) })),
             }
         }
         None
@@ -303,7 +309,8 @@ impl<S: 'static> InFlight<S> {
         tokens.retract(ring, *start, |slot, _| unsubmitted.push(unsafe { states.place(slot).read() }));
         let drained = tokens.drain(ring, patience, |cqe, met| match met {
             Met::More(op) => op.latest = Some(cqe),
-            Met::Last(op) => ended.push(states.done(cqe, op)),
+            // SAFETY: this was the operation's last completion.
+            Met::Last(op) => ended.push(unsafe { done(states, cqe, op) }),
             Met::Foreign | Met::Internal => {}
         });
         if let Err(errno) = drained {
@@ -352,71 +359,21 @@ impl<S> std::fmt::Debug for InFlight<S> {
     }
 }
 
-/// Drops a state whose closure panicked.
-struct DropInPlace<S>(*mut S);
-
-impl<S> Drop for DropInPlace<S> {
-    fn drop(&mut self) {
-        // SAFETY: made only for a filled place whose entry never came to be.
-        unsafe { self.0.drop_in_place() };
-    }
-}
-
-/// Places for states, in chunks that never move. Frees nothing by itself: places may be lent to the kernel.
-struct States<S> {
-    chunks: Vec<*mut Place<S>>,
-}
-
-type Place<S> = UnsafeCell<MaybeUninit<S>>;
-
-/// Places in a chunk.
-const CHUNK: usize = 64;
-
-impl<S> States<S> {
-    fn new() -> Self {
-        States { chunks: Vec::new() }
-    }
-
-    /// The place of a slot.
-    #[inline(always)]
-    fn place(&mut self, slot: u32) -> *mut S {
-        let (chunk, index) = (slot as usize / CHUNK, slot as usize % CHUNK);
-        while chunk >= self.chunks.len() {
-            self.grow();
-        }
-        // SAFETY: a chunk has `CHUNK` places, and the index is below that.
-        UnsafeCell::raw_get(unsafe { self.chunks[chunk].add(index) }).cast()
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let chunk: Box<[Place<S>]> = (0..CHUNK).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
-        self.chunks.push(Box::into_raw(chunk).cast());
-    }
-
-    /// Moves the state of an operation out, now that it has ended.
-    #[inline(always)]
-    fn done(&mut self, cqe: Cqe, op: Op) -> Done<S> {
-        let key = cqe.user_data();
-        let slot = key.slot().unwrap_or_default();
-        // SAFETY: called with the last completion of a live operation, whose key names its slot: the place was filled
-        // when the operation started, and the kernel is done with it.
-        let state = unsafe { self.place(slot).read() };
-        let notification = cqe.notification();
-        let cqe = if notification.is_some() { op.latest.unwrap_or(cqe) } else { cqe };
-        Done { state, ticket: Ticket(key), cqe, notification }
-    }
-
-    /// # Safety
-    ///
-    /// No place holds a state, and none is lent to the kernel.
-    unsafe fn free(self) {
-        for chunk in self.chunks {
-            let places = std::ptr::slice_from_raw_parts_mut(chunk, CHUNK);
-            // SAFETY: the chunk came from a box of that many places, which the caller says are empty.
-            drop(unsafe { Box::from_raw(places) });
-        }
-    }
+/// Moves the state of an operation out, now that it has ended.
+///
+/// # Safety
+///
+/// `cqe` is the last completion of an operation that was live until now in the table to which these states belong.
+#[inline(always)]
+unsafe fn done<S>(states: &mut States<S>, cqe: Cqe, op: Op) -> Done<S> {
+    let key = cqe.user_data();
+    let slot = key.slot().unwrap_or_default();
+    // SAFETY: by the caller's promise the key names the operation's slot: its place was filled when the operation
+    // started, and the kernel is done with it.
+    let state = unsafe { states.place(slot).read() };
+    let notification = cqe.notification();
+    let cqe = if notification.is_some() { op.latest.unwrap_or(cqe) } else { cqe };
+    Done { state, ticket: Ticket(key), cqe, notification }
 }
 
 /// A ring on which states cannot be lent safely.

@@ -151,7 +151,8 @@ impl Ring {
     /// As for [`Submissions::push_unchecked`].
     #[inline(always)]
     pub unsafe fn push_unchecked<'a>(&mut self, entry: impl Into<Sqe<'a>>) -> Result<(), Refused<Sqe<'a>>> {
-        entry.into().put(&mut self.submit)
+        // SAFETY: the caller's promise is the same.
+        unsafe { entry.into().put(&mut self.submit) }
     }
 
     /// See [`Submissions::push128_unchecked`].
@@ -160,7 +161,8 @@ impl Ring {
     ///
     /// As for [`Submissions::push_unchecked`].
     pub unsafe fn push128_unchecked<'a>(&mut self, entry: impl Into<Sqe128<'a>>) -> Result<(), Refused<Sqe128<'a>>> {
-        entry.into().put(&mut self.submit)
+        // SAFETY: the caller's promise is the same.
+        unsafe { entry.into().put(&mut self.submit) }
     }
 
     /// See [`Submissions::push_all_unchecked`].

@@ -111,9 +111,12 @@ impl<'env> Scope<'_, 'env> {
         self.put(entry.into())
     }
 
+    /// Called with entries for `'env` only.
     fn put<E: Entry>(&mut self, entry: E) -> Result<Ticket, Refused<E>> {
         let shown = UserData(entry.bytes().user_data);
-        match self.tokens.push(self.ring, shown, entry) {
+        // SAFETY: what the entry borrows outlives the scope (`'env`), and the scope's drop, which nobody can prevent,
+        // returns only when none of its operations is live.
+        match unsafe { self.tokens.push(self.ring, shown, entry) } {
             Ok(key) => Ok(Ticket(key)),
             Err((_, refused)) => Err(refused),
         }

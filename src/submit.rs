@@ -141,7 +141,11 @@ pub(crate) trait Entry: Sized {
     /// The first 64 bytes.
     fn bytes_mut(&mut self) -> &mut RawSqe;
     /// Puts the entry into the queue.
-    fn put(self, to: &mut Side) -> Result<(), Refused<Self>>;
+    ///
+    /// # Safety
+    ///
+    /// As for [`Submissions::push_unchecked`].
+    unsafe fn put(self, to: &mut Side) -> Result<(), Refused<Self>>;
 }
 
 impl Entry for Sqe<'_> {
@@ -156,7 +160,7 @@ impl Entry for Sqe<'_> {
     }
 
     #[inline(always)]
-    fn put(self, to: &mut Side) -> Result<(), Refused<Self>> {
+    unsafe fn put(self, to: &mut Side) -> Result<(), Refused<Self>> {
         to.sq.push(self.raw()).map_err(|reason| Refused { entry: self, reason: reason.into() })
     }
 }
@@ -170,7 +174,7 @@ impl Entry for Sqe128<'_> {
         Sqe128::bytes_mut(self)
     }
 
-    fn put(self, to: &mut Side) -> Result<(), Refused<Self>> {
+    unsafe fn put(self, to: &mut Side) -> Result<(), Refused<Self>> {
         let pushed = to.sq.push_wide(self.raw(), self.second());
         pushed.map_err(|reason| Refused { entry: self, reason: reason.into() })
     }
@@ -188,7 +192,8 @@ impl Submissions<'_> {
         if entry.key().is_reserved() {
             return Err(Refused { entry, reason: Reason::ReservedUserData });
         }
-        entry.put(self.0)
+        // SAFETY: the entry borrows nothing (clauses 1 and 2), and its key is not reserved (clause 3).
+        unsafe { entry.put(self.0) }
     }
 
     /// As [`push`](Self::push), for an entry of 128 bytes.
@@ -197,7 +202,8 @@ impl Submissions<'_> {
         if entry.first.key().is_reserved() {
             return Err(Refused { entry, reason: Reason::ReservedUserData });
         }
-        entry.put(self.0)
+        // SAFETY: the entry borrows nothing (clauses 1 and 2), and its key is not reserved (clause 3).
+        unsafe { entry.put(self.0) }
     }
 
     /// Puts an entry that borrows into the queue.
@@ -215,7 +221,8 @@ impl Submissions<'_> {
     ///    `user_data` while a `scope` runs there or an `InFlight` owns that ring.
     #[inline(always)]
     pub unsafe fn push_unchecked<'a>(&mut self, entry: impl Into<Sqe<'a>>) -> Result<(), Refused<Sqe<'a>>> {
-        entry.into().put(self.0)
+        // SAFETY: the caller's promise is the same.
+        unsafe { entry.into().put(self.0) }
     }
 
     /// As [`push_unchecked`](Self::push_unchecked), for an entry of 128 bytes.
@@ -224,7 +231,8 @@ impl Submissions<'_> {
     ///
     /// As for [`push_unchecked`](Self::push_unchecked).
     pub unsafe fn push128_unchecked<'a>(&mut self, entry: impl Into<Sqe128<'a>>) -> Result<(), Refused<Sqe128<'a>>> {
-        entry.into().put(self.0)
+        // SAFETY: the caller's promise is the same.
+        unsafe { entry.into().put(self.0) }
     }
 
     /// Puts all of the entries into the queue, or none: a chain of links must not be cut by a full queue, since a
@@ -250,7 +258,8 @@ impl Submissions<'_> {
             return Err(Refused { entry: entries, reason: Reason::Full });
         }
         for entry in entries {
-            let put = entry.put(self.0);
+            // SAFETY: the caller's promise is the same.
+            let put = unsafe { entry.put(self.0) };
             debug_assert!(put.is_ok(), "the room was checked");
         }
         Ok(())

@@ -79,10 +79,12 @@ impl<T> Tokens<T> {
     /// Pushes an entry under a key of ours and makes its operation live, in the slot that
     /// [`next_slot`](Self::next_slot) named. A refused entry comes back as it was.
     ///
-    /// Everything that the entry names has to stay as it is until the operation ends: the doors see to that, each in
-    /// its own way, which is why the entry's lifetime may end here.
+    /// # Safety
+    ///
+    /// Everything that the entry names stays valid, and un-aliased as its reference demands, until the operation is no
+    /// longer live: [`meet`](Self::meet) said [`Met::Last`], or [`retract`](Self::retract) gave its value back.
     #[inline(always)]
-    pub(crate) fn push<E: Entry>(
+    pub(crate) unsafe fn push<E: Entry>(
         &mut self,
         ring: &mut Ring,
         value: T,
@@ -96,7 +98,8 @@ impl<T> Tokens<T> {
         };
         let key = UserData::token(slot, ring.generation);
         let own = core::mem::replace(&mut entry.bytes_mut().user_data, key.0);
-        if let Err(mut refused) = entry.put(&mut ring.submit) {
+        // SAFETY: the caller's promise covers clauses 1 and 2. The reserved key of clause 3 is this table's own.
+        if let Err(mut refused) = unsafe { entry.put(&mut ring.submit) } {
             refused.entry.bytes_mut().user_data = own;
             return Err((value, refused));
         }
@@ -195,9 +198,8 @@ impl<T> Tokens<T> {
         }
         let key = UserData::token(slot, ring.generation);
         raw.user_data = key.0;
-        // SAFETY: the entry names no memory and no descriptor, and its own key is put there by this door.
-        let entry = unsafe { Sqe::from_raw(raw) };
-        entry.put(&mut ring.submit).map_err(|refused| refused.reason)?;
+        // SAFETY: the entry names no memory and no descriptor, and its reserved key is this table's own.
+        unsafe { Sqe::from_raw(raw).put(&mut ring.submit) }.map_err(|refused| refused.reason)?;
         ring.generation = ring.generation.wrapping_add(1);
         self.occupy(slot, key, Use::Cancellation);
         self.cancellations += 1;
@@ -358,7 +360,9 @@ mod tests {
         let mut ring = Ring::new(8).expect("a ring");
         let mut tokens = Tokens::new();
         let push = |tokens: &mut Tokens<&'static str>, ring: &mut Ring, value| {
-            tokens.push(ring, value, Sqe::from(Nop::new())).map_err(|(_, refused)| refused).expect("room")
+            // SAFETY: a NOP names nothing.
+            let pushed = unsafe { tokens.push(ring, value, Sqe::from(Nop::new())) };
+            pushed.map_err(|(_, refused)| refused).expect("room")
         };
         let first = push(&mut tokens, &mut ring, "first");
         assert!(matches!(tokens.meet(&ended(UserData(0))), Met::Foreign));
