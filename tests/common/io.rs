@@ -13,6 +13,7 @@ use std::time::Duration;
 use rawring::operand::Group;
 use rawring::{Cqe, Errno, Ring, Sqe, Wait, WaitEnd};
 use rawring_sys as sys;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 /// How long any test waits for a completion that has to come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -135,24 +136,26 @@ pub struct BufRing {
     tail: u16,
 }
 
-/// The entries lie on a page of their own, as the kernel wants it.
-#[repr(C, align(4096))]
-struct Page([u8; 4096]);
-
 impl BufRing {
     /// Registers it; the group is empty until buffers are added. `count` is a power of two, at most 256.
     pub fn new(ring: &Ring, Group(group): Group, count: u16, size: usize) -> Self {
         assert!(count.is_power_of_two() && count <= 256);
-        let entries = Box::leak(Box::new(Page([0; 4096])));
+        // The kernel wants the entries on pages of their own.
+        // SAFETY: a new mapping at an address of the kernel's choice, never undone.
+        let entries = unsafe {
+            let len = usize::from(count) * size_of::<sys::io_uring_buf>();
+            mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+        };
+        let entries = entries.expect("a page").cast::<sys::io_uring_buf>();
         let mut reg = sys::io_uring_buf_reg {
-            ring_addr: entries.0.as_mut_ptr().expose_provenance() as u64,
+            ring_addr: entries.expose_provenance() as u64,
             ring_entries: u32::from(count),
             bgid: group,
             ..sys::io_uring_buf_reg::ZERO
         };
         register(ring, sys::IORING_REGISTER_PBUF_RING, (&raw mut reg).cast(), 1);
         let memory = vec![0u8; usize::from(count) * size].leak().as_mut_ptr();
-        BufRing { entries: (&raw mut *entries).cast(), count, size, memory, tail: 0 }
+        BufRing { entries, count, size, memory, tail: 0 }
     }
 
     /// As [`BufRing::new`], with all buffers added in order.
