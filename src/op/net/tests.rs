@@ -1,6 +1,6 @@
 use super::*;
 use crate::op::{Completes, Life, Mark, OpInfo, OperandInfo};
-use crate::operand::{Buf, Fixed, FixedIoVec, Group, IoVec, MsgHdr, SocketAddrBuf};
+use crate::operand::{Buf, Fixed, FixedBuf, FixedBufMut, FixedIoVec, Group, IoVec, MsgHdr, SocketAddrBuf};
 use crate::sqe::{At, Sqe};
 use rawring_sys as sys;
 use std::io::IoSlice;
@@ -109,6 +109,29 @@ fn variants_are_told_apart_by_what_they_set() {
     for (name, sqe) in named {
         assert_eq!(sqe.info().map(|row| row.name), Some(name), "{sqe:?}");
     }
+}
+
+/// What few kernels can run yet, field by field as the kernel's `net.c` reads it.
+#[test]
+fn the_newest_rows_store_what_the_kernel_reads() {
+    let mut bytes = [0; 4];
+    let address = bytes.as_ptr().addr() as u64;
+    let fields = |sqe: &Sqe<'_>| [At::IOPRIO, At::ADDR, At::LEN, At::BUF_INDEX].map(|at| sqe.get(at));
+    let fixed = u64::from(sys::IORING_RECVSEND_FIXED_BUF);
+    let send = Sqe::from(SendFixed::new(Fixed(1), FixedBuf::new(&bytes, 6)));
+    assert_eq!(fields(&send), [fixed, address, 4, 6]);
+    let recv = Sqe::from(RecvFixed::new(Fixed(1), FixedBufMut::new(&mut bytes, 6)));
+    assert_eq!(fields(&recv), [fixed, address, 4, 6]);
+    let slices = [IoSlice::new(&bytes); 2];
+    let vectors = FixedIoVec::new(IoVec::from(&slices), 6);
+    // SAFETY: never submitted.
+    let send = Sqe::from(unsafe { SendZcVectorizedFixed::new(Fixed(1), vectors).notify_as(9u64) });
+    let both = fixed | u64::from(sys::IORING_SEND_VECTORIZED);
+    assert_eq!(fields(&send), [both, slices.as_ptr().addr() as u64, 2, 6]);
+    assert_eq!(send.get(At::ADDR3), 9);
+    let recv = Sqe::from(RecvZc::new(Fixed(1), 5).max_len(7));
+    assert_eq!(fields(&recv), [u64::from(sys::IORING_RECV_MULTISHOT), 0, 7, 0]);
+    assert_eq!(recv.get(At::ZCRX_IFQ_IDX), 5);
 }
 
 #[test]
