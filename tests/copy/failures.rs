@@ -4,6 +4,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use rawring::Errno;
 use rawring::copy::{CopyError, Mode, Options, Side, Step};
@@ -64,18 +65,35 @@ fn a_write_that_finds_no_room_names_offset_and_file() {
     assert!(fs::metadata("/dev/full").unwrap().file_type().is_char_device(), "the device is still there");
 }
 
+/// A mounted file system, which goes with its test, and which nothing must keep busy then.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.0).status();
+        let unmounted = unmounted.is_ok_and(|status| status.success());
+        assert!(unmounted || std::thread::panicking(), "{} is busy", self.0.display());
+    }
+}
+
 #[test]
 fn a_full_file_system_leaves_nothing_behind_and_an_old_file_as_it_was() {
     const NAME: &str = "a_full_file_system_leaves_nothing_behind_and_an_old_file_as_it_was";
     let dir = Dir::new("tmpfs");
     let small = dir.path("small");
     fs::create_dir(&small).unwrap();
-    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&small).output();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&small).output();
     match mount {
         Ok(output) if output.status.success() => {}
-        Ok(output) => return common::skipped(NAME, String::from_utf8_lossy(&output.stderr).trim()),
+        Ok(output) => {
+            return common::skipped(
+                NAME,
+                String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("mount failed"),
+            );
+        }
         Err(error) => return common::skipped(NAME, &format!("mount: {error}")),
     }
+    let mounted = Mounted(&small);
     let src = put(&dir, "src", &bytes(3 * MIB));
     let dst = small.join("dst");
     // The room is no multiple of the block: the last write is short, and what is left of it fails at the very end.
@@ -92,8 +110,7 @@ fn a_full_file_system_leaves_nothing_behind_and_an_old_file_as_it_was() {
     outcome(&dst);
     let names: Vec<_> = fs::read_dir(&small).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     let old = fs::read(&dst).unwrap();
-    let unmount = std::process::Command::new("umount").arg(&small).status().unwrap();
-    assert!(unmount.success(), "nothing keeps the file system busy");
+    drop(mounted);
     assert_eq!((offset, path.as_deref()), (MIB as u64, Some(dst.as_path())));
     assert_eq!(left, 0);
     assert_eq!((names, old), (vec!["dst".into()], b"old".to_vec()));
