@@ -52,6 +52,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// Dropping it cancels what is in flight and waits for it. When nothing has ended for five seconds (a zero-copy send
+/// whose peer does not read, say), or the kernel refuses this thread, the states that are still lent are leaked.
+/// [`InFlight::shutdown`] waits as long as it takes, and gives the states back.
+///
 /// The closure can name nothing but the state and what is `'static`:
 ///
 /// ```compile_fail

@@ -70,6 +70,10 @@ impl Ring {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// Cancelling does not end everything at once. A write to a disk goes on until the disk has it, and a zero-copy send
+    /// that sent something ends with its notification: while its peer does not read, that does not come, and neither
+    /// does the end of the scope.
+    ///
     /// Operations of others on the same ring are left alone, and their completions kept for
     /// [`Ring::completions`], with one exception: an operation of the scope that waits behind somebody else's, drained or
     /// linked to it, can only be ended by cancelling everything on the ring, which is then done.

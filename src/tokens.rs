@@ -11,6 +11,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cqe::Cqe;
+use crate::op;
 use crate::queue::Pos;
 use crate::ring::Ring;
 use crate::sqe::{RawSqe, Sqe};
@@ -32,6 +33,9 @@ enum Use<T> {
 struct Slot<T> {
     key: UserData,
     used: Use<T>,
+    /// Whether only a notification is to come if this is a zero-copy send.
+    reported: bool,
+    zero_copy: bool,
 }
 
 /// The table of live operations.
@@ -97,6 +101,7 @@ impl<T> Tokens<T> {
             return Err((value, Refused { entry, reason: Reason::TooMany }));
         };
         let key = UserData::token(slot, ring.generation);
+        let zero_copy = op::notifies(entry.bytes().opcode);
         let own = core::mem::replace(&mut entry.bytes_mut().user_data, key.0);
         // SAFETY: the caller's promise covers clauses 1 and 2. The reserved key of clause 3 is this table's own.
         if let Err(mut refused) = unsafe { entry.put(&mut ring.submit) } {
@@ -104,15 +109,15 @@ impl<T> Tokens<T> {
             return Err((value, refused));
         }
         ring.generation = ring.generation.wrapping_add(1);
-        self.occupy(slot, key, Use::Operation(value));
+        self.occupy(slot, key, Use::Operation(value), zero_copy);
         self.operations += 1;
         self.queued.push((ring.mark(), slot));
         Ok(key)
     }
 
     #[inline(always)]
-    fn occupy(&mut self, slot: u32, key: UserData, used: Use<T>) {
-        let entry = Slot { key, used };
+    fn occupy(&mut self, slot: u32, key: UserData, used: Use<T>, zero_copy: bool) {
+        let entry = Slot { key, used, reported: false, zero_copy };
         if slot as usize == self.slots.len() {
             self.slots.push(entry);
         } else {
@@ -136,6 +141,7 @@ impl<T> Tokens<T> {
             return Met::Foreign;
         };
         if cqe.more() {
+            slot.reported = true;
             return match &mut slot.used {
                 Use::Operation(value) => Met::More(value),
                 Use::Cancellation => Met::Internal,
@@ -201,7 +207,7 @@ impl<T> Tokens<T> {
         // SAFETY: the entry names no memory and no descriptor, and its reserved key is this table's own.
         unsafe { Sqe::from_raw(raw).put(&mut ring.submit) }.map_err(|refused| refused.reason)?;
         ring.generation = ring.generation.wrapping_add(1);
-        self.occupy(slot, key, Use::Cancellation);
+        self.occupy(slot, key, Use::Cancellation, false);
         self.cancellations += 1;
         Ok(())
     }
@@ -248,7 +254,7 @@ impl<T> Tokens<T> {
         }
     }
 
-    /// Sorts all completions that are there; tells whether there was any of ours.
+    /// Sorts all completions that are there; tells whether there was any of an operation.
     fn reap(&mut self, ring: &mut Ring, hunt: &mut Hunt, each: &mut impl FnMut(Cqe, Met<'_, T>)) -> bool {
         let mut any = false;
         while let Some(cqe) = ring.pop() {
@@ -256,7 +262,6 @@ impl<T> Tokens<T> {
                 Met::Foreign => ring.keep(cqe),
                 Met::Internal => {
                     hunt.missed |= cqe.result() == Err(Errno::NOENT);
-                    any = true;
                 }
                 met => {
                     *hunt = Hunt::default();
@@ -291,7 +296,11 @@ impl<T> Tokens<T> {
             return Ok(());
         }
         for index in 0..self.slots.len() {
-            let Slot { key, used: Use::Operation(_) } = &self.slots[index] else { continue };
+            let Slot { key, used: Use::Operation(_), reported, zero_copy } = &self.slots[index] else { continue };
+            if *reported && *zero_copy {
+                // Sent. The notification comes when the network is done with the data, and nothing makes it come.
+                continue;
+            }
             let target = Target::Key(*key);
             while self.push_cancellation(ring, target) == Err(Reason::Full) {
                 ring.submit().map(drop).or_else(retryable)?;

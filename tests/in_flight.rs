@@ -101,6 +101,44 @@ fn item_24_a_drop_cancels_drains_and_then_frees() {
 }
 
 #[test]
+fn a_drop_ends_multishots() {
+    let drops = Arc::new(AtomicUsize::new(0));
+    let mut ring = in_flight();
+    let (polled, _peer) = state(&drops);
+    ring.start(polled, |state| PollMulti::new(&state.socket, PollMask::from(PollFlags::IN)).into()).expect("room");
+    ring.submit().expect("submitted");
+    drop(ring);
+    assert_eq!(drops.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn item_17_data_that_the_network_still_uses_is_leaked_by_a_drop() {
+    #[derive(Debug)]
+    struct Sending(std::net::TcpStream, Vec<u8>, Arc<AtomicUsize>);
+    impl Drop for Sending {
+        fn drop(&mut self) {
+            self.2.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let drops = Arc::new(AtomicUsize::new(0));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let client = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+    let (_server, _) = listener.accept().expect("accepted");
+    let mut ring = in_flight();
+    // More than the sockets hold, and nobody ever reads: no notification can come.
+    let sending = Sending(client, vec![1; 16 << 20], drops.clone());
+    let all = rustix::net::SendFlags::from_bits_retain(libc::MSG_WAITALL as u32);
+    ring.start(sending, |s| SendZc::new(&s.0, &s.1).msg_flags(all).into()).expect("room");
+    ring.submit().expect("submitted");
+    assert!(ring.next_event().is_none() && ring.in_flight() == 1, "it waits");
+    let start = Instant::now();
+    drop(ring);
+    let waited = start.elapsed();
+    assert!((Duration::from_secs(4)..Duration::from_secs(9)).contains(&waited), "the drop is patient: {waited:?}");
+    assert_eq!(drops.load(Ordering::SeqCst), 0, "and does not free what may still be sent");
+}
+
+#[test]
 fn forgetting_frees_nothing() {
     let drops = Arc::new(AtomicUsize::new(0));
     let mut ring = in_flight();

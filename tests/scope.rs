@@ -3,12 +3,14 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rawring::op::{Nop, PollAdd, PollMulti, Read, Write};
+use rawring::op::{Nop, PollAdd, PollMulti, Read, SendZc, Write};
 use rawring::operand::PollMask;
 use rawring::{Errno, Reason, Ring, Setup, UserData, Wait};
 use rustix::event::PollFlags;
+use rustix::net::SendFlags;
 
 /// Every kind of ring whose queues behave differently.
 fn rings() -> Vec<(&'static str, Ring)> {
@@ -106,6 +108,42 @@ fn multishots_end_with_the_scope() {
         .expect("a scope");
         assert!(shots >= 2, "{kind}: {shots}");
         assert_eq!(ring.completions().count(), 0, "{kind}");
+    }
+}
+
+#[test]
+fn item_17_a_scope_waits_for_the_notification_of_a_zero_copy_send() {
+    for panics in [false, true] {
+        for (kind, mut ring) in rings() {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+            let client = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+            let (mut server, _) = listener.accept().expect("accepted");
+            // More than the sockets hold: asked to send all of it, the kernel waits with the rest. What was sent is
+            // still in `data` until the peer has read it, cancelled or not.
+            let data = vec![1; 16 << 20];
+            let read = AtomicBool::new(false);
+            std::thread::scope(|threads| {
+                threads.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(100));
+                    read.store(true, Ordering::SeqCst);
+                    server.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+                    while server.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {}
+                });
+                let ended = catch_unwind(AssertUnwindSafe(|| {
+                    ring.scope(|s| {
+                        let all = SendFlags::from_bits_retain(libc::MSG_WAITALL as u32);
+                        s.push(SendZc::new(&client, &data).msg_flags(all)).expect("room");
+                        s.submit().expect("submitted");
+                        assert_eq!((s.in_flight(), s.completion()), (1, None), "{kind}: it waits");
+                        assert!(!panics, "on purpose");
+                    })
+                    .expect("a scope");
+                }));
+                assert_eq!(ended.is_err(), panics);
+                assert!(read.load(Ordering::SeqCst), "{kind}: the scope ended while the network still used the data");
+                assert_eq!(ring.completions().count(), 0, "{kind}: a completion of the scope was left behind");
+            });
+        }
     }
 }
 

@@ -172,6 +172,13 @@ pub fn describe(sqe: &RawSqe) -> Option<&'static OpInfo> {
     all().filter(|row| row.matches(sqe)).max_by_key(|row| row.marks.len())
 }
 
+/// Whether the operation's last completion is a notification ([`Completes::Notif`]), for those who have no time to look
+/// for its row.
+#[inline(always)]
+pub(crate) const fn notifies(opcode: u8) -> bool {
+    matches!(opcode, sys::IORING_OP_SEND_ZC | sys::IORING_OP_SENDMSG_ZC)
+}
+
 /// The release that brought an opcode: that of its first row.
 pub fn since(opcode: Opcode) -> Option<Version> {
     all().filter(|row| row.opcode == opcode).map(|row| row.since).min()

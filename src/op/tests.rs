@@ -214,3 +214,10 @@ fn item_15_what_points_at_something_has_a_life() {
         }
     }
 }
+
+#[test]
+fn item_17_the_operations_that_notify_are_those_whose_rows_say_so() {
+    for row in all() {
+        assert_eq!(notifies(row.opcode.0), row.completes == Completes::Notif, "{}", row.name);
+    }
+}
