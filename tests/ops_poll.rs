@@ -18,11 +18,11 @@ use rustix::event::{PollFd, PollFlags, epoll};
 fn twin(socket: &UnixStream, events: PollFlags) -> u32 {
     let mut fds = [PollFd::new(socket, events)];
     rustix::event::poll(&mut fds, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })).expect("polled");
-    u32::from(fds[0].revents().bits())
+    PollMask::from(fds[0].revents()).0
 }
 
 fn bits(flags: PollFlags) -> u32 {
-    u32::from(flags.bits())
+    PollMask::from(flags).0
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//@ E0506, E0597
+//@ E0503, E0506, E0597
 //! `Ring::push` takes only entries that borrow nothing.
 use rawring::{Ring, op::Read, operand::Fixed};
 

@@ -1,4 +1,4 @@
-//@ E0506, E0597
+//@ E0503, E0506, E0597
 //! What an entry of a scope borrows must outlive the scope, not only the closure.
 use rawring::{Ring, op::Read, operand::Fixed};
 

@@ -1,4 +1,4 @@
-//@ E0502
+//@ E0502, E0503
 //! Not even for reading.
 use rawring::{Ring, op::Read, operand::Fixed};
 

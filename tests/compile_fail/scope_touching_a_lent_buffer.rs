@@ -1,4 +1,4 @@
-//@ E0506
+//@ E0503, E0506
 //! A buffer lent to an operation is not ours until the scope has ended.
 use rawring::{Ring, op::Read, operand::Fixed};
 
