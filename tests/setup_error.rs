@@ -10,7 +10,8 @@ use common::{in_own_process, kernel_has, skipped};
 use rawring::flags::SetupFlags;
 use rawring::probe::Probe;
 use rawring::{Cause, Conflict, Errno, Ring, Setup, SetupError, Step};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 /// The error of a setup that must fail, and that its text names each of `words`.
 fn fails(setup: &Setup<'_>, words: &[&str]) -> SetupError {
@@ -238,12 +239,10 @@ fn a_system_that_has_run_out() {
 
 /// Makes this thread a process of an ordinary user without any group but `group`.
 fn become_user(uid: u32, group: u32) {
-    // SAFETY: these calls take numbers only. The system call itself, for this thread alone.
-    unsafe {
-        assert_eq!(libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<u32>()), 0);
-        assert_eq!(libc::syscall(libc::SYS_setresgid, group, group, group), 0);
-        assert_eq!(libc::syscall(libc::SYS_setresuid, uid, uid, uid), 0);
-    }
+    let (uid, group) = (Uid::from_raw(uid), Gid::from_raw(group));
+    set_thread_groups(&[]).expect("root may");
+    set_thread_res_gid(group, group, group).expect("root may");
+    set_thread_res_uid(uid, uid, uid).expect("root may");
 }
 
 const SETTING: &str = "/proc/sys/kernel/io_uring_disabled";
