@@ -32,13 +32,15 @@ impl<'a> Wait<'a> {
         Wait { want, ..Wait::default() }
     }
 
-    /// For no longer than this.
+    /// For no longer than this. Replaces a deadline.
     pub fn timeout(mut self, span: Duration) -> Self {
         self.timeout = Some(span.into());
+        self.extra &= !sys::IORING_ENTER_ABS_TIMER;
         self
     }
 
-    /// Until this point in time of the ring's clock (monotonic, unless another was registered) at the latest. Linux 6.12.
+    /// Until this point in time of the ring's clock (monotonic, unless another was registered) at the latest. Replaces
+    /// a timeout. Linux 6.12.
     pub fn deadline(mut self, time: Timespec) -> Self {
         self.timeout = Some(time);
         self.flag(EnterFlags::ABS_TIMER)
@@ -67,9 +69,10 @@ impl<'a> Wait<'a> {
         self.flag(EnterFlags::GETEVENTS)
     }
 
-    /// Adds flags of `io_uring_enter`, known to the crate or not.
+    /// Adds flags of `io_uring_enter`, known to the crate or not; all but `REGISTERED_RING`, which says what the ring's
+    /// number means: with it, the call could reach another ring.
     pub fn flag(mut self, flags: EnterFlags) -> Self {
-        self.extra |= flags.bits();
+        self.extra |= flags.bits() & !sys::IORING_ENTER_REGISTERED_RING;
         self
     }
 
@@ -173,6 +176,19 @@ mod tests {
         let argument = wait.argument(1).expect("a mask needs an argument");
         assert_eq!(argument.sigmask_sz, 8);
         assert_eq!(argument.ts, 0);
+    }
+
+    #[test]
+    fn the_last_of_timeout_and_deadline_counts() {
+        let both = Wait::new(1).deadline(Timespec::default()).timeout(Duration::from_secs(1));
+        assert_eq!(both.flags(1), 0, "a span must not be read as a point in time");
+        let both = Wait::new(1).timeout(Duration::from_secs(1)).deadline(Timespec::default());
+        assert_eq!(both.flags(1), sys::IORING_ENTER_ABS_TIMER);
+    }
+
+    #[test]
+    fn item_13_no_flag_makes_the_number_mean_another_ring() {
+        assert_eq!(Wait::new(0).flag(EnterFlags::from_bits_retain(!0)).flags(1), !sys::IORING_ENTER_REGISTERED_RING);
     }
 
     #[test]
