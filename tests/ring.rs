@@ -180,6 +180,44 @@ fn item_08_peek_sees_deferred_completions_with_and_without_the_flag() {
 }
 
 #[test]
+fn a_ring_that_polls_devices_is_entered_for_completions() {
+    const TEST: &str = "a_ring_that_polls_devices_is_entered_for_completions";
+    #[repr(align(4096))]
+    struct Aligned([u8; 4096]);
+    let mut ring = Setup::new(8).iopoll().build().expect("a ring");
+    ring.push(Nop::new().user_data(1)).expect("room");
+    assert_eq!(ring.submit(), Ok(1));
+    let nop: Vec<Cqe> = ring.peek().expect("entered").collect();
+    assert_eq!((keys(&nop), nop[0].result()), (vec![1], Ok(0)));
+
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("polled-{}", std::process::id()));
+    std::fs::write(&path, [7; 4096]).expect("a file");
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECT;
+    let file = rustix::fs::open(&path, flags, rustix::fs::Mode::empty());
+    std::fs::remove_file(&path).expect("removed");
+    let file = match file {
+        Ok(file) => file,
+        Err(errno) => return common::skipped(TEST, &format!("opening for direct transfers: {errno}")),
+    };
+    let mut block = Aligned([0; 4096]);
+    // SAFETY: block and file outlive the operation, which completes below.
+    unsafe { ring.push_unchecked(Read::new(&file, &mut block.0).offset(0).user_data(2)) }.expect("room");
+    let start = Instant::now();
+    let cqe = loop {
+        ring.submit().expect("submitted");
+        if let Some(cqe) = ring.peek().expect("entered").next() {
+            break cqe;
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "the read waits for ever");
+    };
+    match cqe.result() {
+        Ok(read) => assert_eq!((read, block.0), (4096, [7; 4096])),
+        Err(Errno::OPNOTSUPP) => common::skipped(TEST, "a read: the device under the build directory has no polling"),
+        Err(errno) => panic!("{errno}"),
+    }
+}
+
+#[test]
 fn item_24_dropping_a_ring_waits_for_nothing_and_frees_nothing() {
     let (reader, writer) = UnixStream::pair().expect("a pair");
     // Kept for ever, as clause 1 of `push_unchecked` demands: the completion will never be reaped.
