@@ -1,10 +1,7 @@
-//! The words shared with the kernel, and the fence between them. The only file that names atomics, so that loom's can
-//! take their place under `cfg(loom)`.
+//! The words shared with the kernel, and the fence between them. The only file under the queues that names atomics, so
+//! that those of a model checker can take their place.
 
-#[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, Ordering, fence};
-#[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, Ordering, fence};
 
 use core::ptr::NonNull;
 
