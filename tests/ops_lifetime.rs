@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use common::skipped;
+use common::{in_own_process, skipped};
 use files::{Dir, pipe};
 use io::{of, push, reap, register_slots, result, ring};
 use rawring::op::*;
@@ -85,24 +85,26 @@ fn item_15_an_array_of_buffers_is_needed_until_submitted() {
 
 #[test]
 fn item_15_a_descriptor_is_looked_up_when_the_operation_starts() {
-    let dir = Dir::new("late");
-    let mut ring = ring();
-    let file = dir.file("data", b"0123456789");
-    let (reader, mut writer) = pipe();
-    // A number that no other test of this process takes when it is free.
-    let number = rustix::io::fcntl_dupfd_cloexec(&file, 1000).expect("a duplicate");
-    let (mut go, mut room) = ([0; 1], [0; 4]);
-    // SAFETY: the bytes live until both completions. The descriptor does not, which is what this test is about; its
-    // number stays unused.
-    unsafe {
-        push(&mut ring, Read::new(&reader, &mut go).hard_link().user_data(0));
-        push(&mut ring, Read::new(BorrowedFd::borrow_raw(number.as_raw_fd()), &mut room).user_data(1));
-    }
-    ring.submit().expect("submitted");
-    drop(number);
-    writer.write_all(b"!").expect("written");
-    let cqes = reap(&mut ring, 2);
-    assert_eq!(io::of(&cqes, 1).result(), Err(Errno::BADF), "needed until completed, not until submitted");
+    in_own_process("item_15_a_descriptor_is_looked_up_when_the_operation_starts", || {
+        let dir = Dir::new("late");
+        let mut ring = ring();
+        let file = dir.file("data", b"0123456789");
+        let (reader, mut writer) = pipe();
+        // A process of its own: nobody else takes the number when it is free.
+        let number = rustix::io::fcntl_dupfd_cloexec(&file, 0).expect("a duplicate");
+        let (mut go, mut room) = ([0; 1], [0; 4]);
+        // SAFETY: the bytes live until both completions. The descriptor does not, which is what this test is about; its
+        // number stays unused.
+        unsafe {
+            push(&mut ring, Read::new(&reader, &mut go).hard_link().user_data(0));
+            push(&mut ring, Read::new(BorrowedFd::borrow_raw(number.as_raw_fd()), &mut room).user_data(1));
+        }
+        ring.submit().expect("submitted");
+        drop(number);
+        writer.write_all(b"!").expect("written");
+        let cqes = reap(&mut ring, 2);
+        assert_eq!(io::of(&cqes, 1).result(), Err(Errno::BADF), "needed until completed, not until submitted");
+    });
 }
 
 #[test]
@@ -179,20 +181,22 @@ fn item_15_paths_and_what_is_passed_in_are_copied_at_submission() {
 
 #[test]
 fn item_15_a_directory_is_looked_up_when_the_operation_starts() {
-    let dir = Dir::new("late-dir");
-    let mut ring = ring();
-    dir.file("data", b"x");
-    let root = File::open(dir.path("")).expect("open");
-    // A number that no other test of this process takes when it is free.
-    let duplicate = rustix::io::fcntl_dupfd_cloexec(&root, 1000).expect("a duplicate");
-    // SAFETY: the descriptor is closed before the operation is done, which is what this test is about; its number
-    // stays unused.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(duplicate.as_raw_fd()) };
-    let entries = [UnlinkAt::new(borrowed, c"data").into()];
-    // SAFETY: the path is static.
-    let done = unsafe { change_after_submission(&mut ring, entries, || drop(duplicate)) };
-    assert_eq!(done, [Err(Errno::BADF)], "needed until completed, not until submitted");
-    assert!(dir.path("data").exists());
+    in_own_process("item_15_a_directory_is_looked_up_when_the_operation_starts", || {
+        let dir = Dir::new("late-dir");
+        let mut ring = ring();
+        dir.file("data", b"x");
+        let root = File::open(dir.path("")).expect("open");
+        // A process of its own: nobody else takes the number when it is free.
+        let duplicate = rustix::io::fcntl_dupfd_cloexec(&root, 0).expect("a duplicate");
+        // SAFETY: the descriptor is closed before the operation is done, which is what this test is about; its number
+        // stays unused.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(duplicate.as_raw_fd()) };
+        let entries = [UnlinkAt::new(borrowed, c"data").into()];
+        // SAFETY: the path is static.
+        let done = unsafe { change_after_submission(&mut ring, entries, || drop(duplicate)) };
+        assert_eq!(done, [Err(Errno::BADF)], "needed until completed, not until submitted");
+        assert!(dir.path("data").exists());
+    });
 }
 
 #[test]
