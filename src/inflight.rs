@@ -297,6 +297,9 @@ impl<S: 'static> InFlight<S> {
     /// Takes back what was not submitted, cancels everything in flight, waits for the last completions, and gives back
     /// the ring and all states.
     ///
+    /// What was [pushed](Self::push) without a state and not submitted is taken back as well, and is gone: submit first
+    /// what is to happen.
+    ///
     /// # Errors
     ///
     /// If the kernel no longer lets this thread submit or wait on the ring. What ended before that is in the error,
