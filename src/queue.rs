@@ -14,6 +14,8 @@
 
 use core::ptr::NonNull;
 
+use crate::sync::UnsafeCell;
+
 mod cq;
 mod sq;
 #[cfg(test)]
@@ -44,7 +46,7 @@ impl Pos {
 ///
 /// Invariant: `base` points at `(mask + 1) << shift` units that stay valid while the queue is used.
 pub(crate) struct Slots<T> {
-    base: NonNull<T>,
+    base: NonNull<UnsafeCell<T>>,
     mask: u32,
     shift: u32,
 }
@@ -53,15 +55,28 @@ impl<T> Slots<T> {
     /// # Safety
     ///
     /// The type's invariant holds.
-    pub(crate) unsafe fn new(base: NonNull<T>, mask: u32, shift: u32) -> Self {
+    pub(crate) unsafe fn new(base: NonNull<UnsafeCell<T>>, mask: u32, shift: u32) -> Self {
         Slots { base, mask, shift }
     }
 
+    /// The slot at `pos`, or the first unit of it.
     #[inline(always)]
-    fn at(&self, pos: Pos) -> *mut T {
+    fn at(&self, pos: Pos) -> &UnsafeCell<T> {
         let index = (pos.0 & self.mask) << self.shift;
-        // SAFETY: masked and shifted, the index is below the number of units that the invariant promises.
-        unsafe { self.base.as_ptr().add(index as usize) }
+        // SAFETY: masked and shifted, the index is below the number of units that the invariant promises. A reference to
+        // a cell may exist whoever is writing to it.
+        unsafe { self.base.add(index as usize).as_ref() }
+    }
+
+    /// The second unit of the slot at `pos`, in a queue whose slots have two.
+    #[inline(always)]
+    fn second(&self, pos: Pos) -> Option<&UnsafeCell<T>> {
+        if self.shift == 0 {
+            return None;
+        }
+        let index = ((pos.0 & self.mask) << self.shift) + 1;
+        // SAFETY: as in `at`; shifted, the first unit's index is even, so the next one belongs to the same slot.
+        Some(unsafe { self.base.add(index as usize).as_ref() })
     }
 
     #[inline(always)]

@@ -93,8 +93,8 @@ impl Ring {
             rewind: flags.contains(SetupFlags::SQ_REWIND),
         };
         // SAFETY: the map's pointers are valid while it lives, which is as long as the queues: all are fields of the
-        // ring. Kernel words are 32 bits wide and accessed atomically by both sides. The masks and shifts are those
-        // of the mapping, which has checked that its slots fit.
+        // ring. Kernel words are 32 bits wide and accessed atomically by both sides; a cell is laid out as what it
+        // holds. The masks and shifts are those of the mapping, which has checked that its slots fit.
         let (sq, cq) = unsafe {
             let word = |pointer: core::ptr::NonNull<u32>| Word::new(pointer.cast());
             let words = SqWords {
@@ -103,8 +103,8 @@ impl Ring {
                 flags: word(p.sq_flags),
                 dropped: word(p.sq_dropped),
             };
-            let sq = Sq::new(words, Slots::new(p.sqes, p.sq_ring_mask, p.sqe_shift), mode);
-            let slots = Slots::new(p.cqes, p.cq_ring_mask, p.cqe_shift);
+            let sq = Sq::new(words, Slots::new(p.sqes.cast(), p.sq_ring_mask, p.sqe_shift), mode);
+            let slots = Slots::new(p.cqes.cast(), p.cq_ring_mask, p.cqe_shift);
             let mixed = flags.contains(SetupFlags::CQE_MIXED);
             (sq, Cq::new(word(p.cq_head), word(p.cq_tail), word(p.cq_overflow), slots, mixed))
         };

@@ -1,9 +1,44 @@
-//! The words shared with the kernel, and the fence between them. The only file under the queues that names atomics, so
-//! that those of a model checker can take their place.
+//! The words and slots shared with the kernel, and the fence between them: those of the standard library, or under
+//! `cfg(loom)` those of the model checker, which tries every order that the memory model allows and objects when a slot
+//! is read or written without a happens-before. The only file under the queues that names atomics and cells.
+//!
+//! Outside of models all of this is nothing but loads, stores and pointers.
 
+#[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, Ordering, fence};
+#[cfg(loom)]
+pub(crate) use loom::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicU32, Ordering, fence},
+};
 
 use core::ptr::NonNull;
+
+/// A unit of a queue, which belongs to us or to the kernel by turns. With the interface of `loom::cell::UnsafeCell`.
+#[cfg(not(loom))]
+#[repr(transparent)]
+pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
+
+#[cfg(not(loom))]
+impl<T> UnsafeCell<T> {
+    /// For tests: the kernel makes all others.
+    #[cfg(test)]
+    pub(crate) fn new(value: T) -> Self {
+        UnsafeCell(core::cell::UnsafeCell::new(value))
+    }
+
+    /// Calls `f` with a pointer that it may read through while the unit is ours.
+    #[inline(always)]
+    pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        f(self.0.get())
+    }
+
+    /// Calls `f` with a pointer that it may also write through while the unit is ours.
+    #[inline(always)]
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+}
 
 /// A word of the mapping that both sides read and one side writes.
 ///

@@ -91,14 +91,13 @@ impl Cq {
     /// Reads the completion at `at` and tells how many slots it takes; `None` for a filler.
     #[inline(always)]
     fn read(&self, at: Pos) -> (Option<Cqe>, u32) {
-        let slot = self.slots.at(at);
-        // SAFETY: `at` is in bounds, and the callers pass positions in [head, tail), which are ours to read.
-        let sys::io_uring_cqe { user_data, res, flags, .. } = unsafe { slot.read() };
+        // SAFETY: the callers pass positions in [head, tail), which are ours to read.
+        let sys::io_uring_cqe { user_data, res, flags, .. } = self.slots.at(at).with(|slot| unsafe { slot.read() });
         let mut cqe = Cqe { user_data, res, flags, wide: false, big: [0; 2] };
-        if self.slots.shift == 1 {
+        if let Some(second) = self.slots.second(at) {
             cqe.wide = true;
-            // SAFETY: with a shift of 1 each slot is two units of 16 bytes; the second is in bounds.
-            cqe.big = unsafe { slot.add(1).cast::<[u64; 2]>().read() };
+            // SAFETY: it belongs to the same slot, and is as long as two words.
+            cqe.big = second.with(|unit| unsafe { unit.cast::<[u64; 2]>().read() });
         } else if self.mixed && flags & (sys::IORING_CQE_F_32 | sys::IORING_CQE_F_SKIP) != 0 {
             return self.read_mixed(at, cqe);
         }
@@ -111,9 +110,9 @@ impl Cq {
             return (None, 1);
         }
         cqe.wide = true;
-        // SAFETY: masked, so in bounds. A kernel that puts a wide completion into the last slot lies, and gets the
-        // first slot's bytes.
-        cqe.big = unsafe { self.slots.at(at.plus(1)).cast::<[u64; 2]>().read() };
+        // SAFETY: the other half of a wide completion is in the next slot, which came with the same tail. A kernel that
+        // puts one into the last slot lies, and gets the first slot's bytes.
+        cqe.big = self.slots.at(at.plus(1)).with(|slot| unsafe { slot.cast::<[u64; 2]>().read() });
         (Some(cqe), 2)
     }
 }

@@ -119,9 +119,7 @@ impl Sq {
             return Err(NoSlot::Full);
         }
         self.write(sqe);
-        if self.slots.shift == 1 {
-            self.write_second(&[0; 64]);
-        }
+        self.write_second(&[0; 64]);
         self.next = self.next.plus(1);
         Ok(())
     }
@@ -167,8 +165,8 @@ impl Sq {
         if self.next != self.published {
             let slots = if self.wide_end == Some(self.next) { 2 } else { 1 };
             let before = Pos(self.next.0.wrapping_sub(slots));
-            // SAFETY: `at` is in bounds, and the entry before `next` is ours: it is not published yet.
-            let flags = unsafe { (*self.slots.at(before)).flags };
+            // SAFETY: the entry before `next` is ours: it is not published yet.
+            let flags = self.slots.at(before).with(|slot| unsafe { (*slot).flags });
             nop.flags |= flags & (sys::IOSQE_IO_LINK | sys::IOSQE_IO_HARDLINK);
         }
         nop
@@ -176,16 +174,17 @@ impl Sq {
 
     #[inline(always)]
     fn write(&mut self, sqe: &RawSqe) {
-        // SAFETY: `at` is in bounds; the callers have checked that the slot is free, so it is ours until published.
-        unsafe { self.slots.at(self.next).write(*sqe) };
+        // SAFETY: the callers have checked that the slot is free, so it is ours until published.
+        self.slots.at(self.next).with_mut(|slot| unsafe { slot.write(*sqe) });
     }
 
-    /// Writes the other half of a 128-byte slot.
+    /// Writes the other half of a slot, where slots have one.
     #[inline(always)]
     fn write_second(&mut self, second: &[u8; 64]) {
-        debug_assert_eq!(self.slots.shift, 1);
-        // SAFETY: as in `write`; with a shift of 1 each slot is two units, so the second one is in bounds.
-        unsafe { self.slots.at(self.next).add(1).write(RawSqe::from_bytes(*second)) };
+        if let Some(unit) = self.slots.second(self.next) {
+            // SAFETY: as in `write`: it belongs to the same slot.
+            unit.with_mut(|unit| unsafe { unit.write(RawSqe::from_bytes(*second)) });
+        }
     }
 
     /// Takes back what the kernel cannot have seen, down to `floor` entries pushed since `from`; tells how many.
@@ -273,12 +272,15 @@ impl Sq {
     fn rewind(&mut self, taken: u32) {
         let taken = taken.min(self.next.0);
         let left = self.next.0 - taken;
-        let units = 1usize << self.slots.shift;
-        // SAFETY: both ranges are within the slots, since `taken + left` is what was pushed; `copy` allows overlap.
-        // The kernel reads slots only inside our enter, which has returned.
-        unsafe {
-            let base = self.slots.base.as_ptr();
-            base.copy_from(base.add(taken as usize * units), left as usize * units);
+        let units = |slot| [Some(self.slots.at(Pos(slot))), self.slots.second(Pos(slot))].into_iter().flatten();
+        for slot in 0..left {
+            for (from, to) in units(taken + slot).zip(units(slot)) {
+                // SAFETY: both belong to slots that were pushed. The kernel reads them only inside our enter, which has
+                // returned.
+                let unit = from.with(|unit| unsafe { unit.read() });
+                // SAFETY: as above.
+                to.with_mut(|to| unsafe { to.write(unit) });
+            }
         }
         self.next = Pos(left);
         self.published = Pos(0);

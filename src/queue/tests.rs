@@ -1,6 +1,5 @@
 //! The queues over plain words, with the test in the kernel's part. Positions start just below the wrap.
 
-use core::ptr::NonNull;
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
@@ -8,105 +7,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::cqe::Cqe;
 use crate::sqe::RawSqe;
-use crate::sync::{AtomicU32, Ordering, Word};
+use crate::sync::Ordering;
+use kernel::Shared;
 use rawring_sys as sys;
 
-/// The shared memory of a ring, leaked so that words may point into it.
-struct Shared {
-    sq_head: &'static AtomicU32,
-    sq_tail: &'static AtomicU32,
-    sq_flags: &'static AtomicU32,
-    cq_head: &'static AtomicU32,
-    cq_tail: &'static AtomicU32,
-    cq_overflow: &'static AtomicU32,
-    sqes: NonNull<RawSqe>,
-    cqes: NonNull<sys::io_uring_cqe>,
-    mask: u32,
-    shift: u32,
-}
-
-fn leak(value: u32) -> &'static AtomicU32 {
-    Box::leak(Box::new(AtomicU32::new(value)))
-}
-
-fn word(atomic: &'static AtomicU32) -> Word {
-    // SAFETY: leaked, so valid for ever.
-    unsafe { Word::new(NonNull::from(atomic)) }
-}
-
-impl Shared {
-    fn new(entries: u32, shift: u32, start: u32) -> Self {
-        let units = (entries << shift) as usize;
-        let zero_cqe = || sys::io_uring_cqe { user_data: 0, res: 0, flags: 0, big_cqe: [] };
-        let cqes: Vec<_> = (0..units).map(|_| zero_cqe()).collect();
-        Shared {
-            sq_head: leak(start),
-            sq_tail: leak(start),
-            sq_flags: leak(0),
-            cq_head: leak(start),
-            cq_tail: leak(start),
-            cq_overflow: leak(0),
-            sqes: NonNull::from(Box::leak(vec![RawSqe::ZERO; units].into_boxed_slice())).cast(),
-            cqes: NonNull::from(Box::leak(cqes.into_boxed_slice())).cast(),
-            mask: entries - 1,
-            shift,
-        }
-    }
-
-    fn sq(&self, mode: Mode) -> Sq {
-        let words = SqWords {
-            head: word(self.sq_head),
-            tail: word(self.sq_tail),
-            flags: word(self.sq_flags),
-            dropped: word(leak(0)),
-        };
-        // SAFETY: leaked memory of that many units.
-        Sq::new(words, unsafe { Slots::new(self.sqes, self.mask, self.shift) }, mode)
-    }
-
-    fn cq(&self, mixed: bool) -> Cq {
-        // SAFETY: leaked memory of that many units.
-        let slots = unsafe { Slots::new(self.cqes, self.mask, self.shift) };
-        Cq::new(word(self.cq_head), word(self.cq_tail), word(self.cq_overflow), slots, mixed)
-    }
-
-    /// The kernel takes up to `n` entries.
-    fn take(&self, n: u32) -> Vec<RawSqe> {
-        let mut taken = Vec::new();
-        let mut head = self.sq_head.load(Ordering::Relaxed);
-        while head != self.sq_tail.load(Ordering::Relaxed) && (taken.len() as u32) < n {
-            let index = (head & self.mask) << self.shift;
-            // SAFETY: masked, so in bounds.
-            taken.push(unsafe { *self.sqes.as_ptr().add(index as usize) });
-            head = head.wrapping_add(1);
-        }
-        self.sq_head.store(head, Ordering::Relaxed);
-        taken
-    }
-
-    /// The kernel posts a completion, unless the queue is full.
-    fn post(&self, user_data: u64, flags: u32) -> bool {
-        let tail = self.cq_tail.load(Ordering::Relaxed);
-        if tail.wrapping_sub(self.cq_head.load(Ordering::Relaxed)) > self.mask {
-            return false;
-        }
-        let index = (tail & self.mask) << self.shift;
-        // SAFETY: masked, so in bounds.
-        unsafe {
-            let slot = self.cqes.as_ptr().add(index as usize);
-            (*slot).user_data = user_data;
-            (*slot).res = 0;
-            (*slot).flags = flags;
-        }
-        self.cq_tail.store(tail.wrapping_add(1), Ordering::Relaxed);
-        true
-    }
-
-    fn slot(&self, index: u32) -> RawSqe {
-        // SAFETY: the tests pass indices within the queue.
-        unsafe { *self.sqes.as_ptr().add(index as usize) }
-    }
-}
+mod kernel;
 
 const START: u32 = u32::MAX - 1;
 
