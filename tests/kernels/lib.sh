@@ -1,0 +1,263 @@
+# What `run` is made of: packages through an apt of its own, kernels, test binaries, the guest's file system, QEMU,
+# and reading back what the guest printed. Sourced by bash; the caller has set `cache` (everything is kept there) and
+# `here` (this directory). Functions return 1 after `why` was set to a reason that people can read.
+
+# What was downloaded, built and printed, and the last reason why something is not to be had.
+why=
+
+cannot() {
+    why=$*
+    return 1
+}
+
+# Every architecture and suite of the table.
+column() {
+    grep -v '^#' "$here/kernels.tsv" | cut -f "$1" | tr ' ' '\n' | sort -u
+}
+
+# apt with all of its state under the cache; proxies and the like remain those of this machine.
+private_apt() {
+    local command=$1 arch apt=$cache/apt
+    shift
+    local options=(
+        -o Dir::State="$apt/state" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache"
+        -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
+        -o APT::Architecture=amd64 -o Acquire::Languages=none -o APT::Sandbox::User=root
+        -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
+    )
+    for arch in $(column 2); do options+=(-o APT::Architectures::="$arch"); done
+    "$command" "${options[@]}" -q "$@"
+}
+
+# The lists of packages, once in a run, and only where something is missing from the cache.
+apt_ready=
+update_lists() {
+    [ -z "$apt_ready" ] || return 0
+    local tool suite mirror keyring=/usr/share/keyrings/debian-archive-keyring.gpg apt=$cache/apt
+    for tool in apt-get apt-cache dpkg-deb xz; do
+        command -v "$tool" >/dev/null || cannot "no $tool here, with which Debian's packages are fetched" || return
+    done
+    [ -e "$keyring" ] || cannot "no keyring of the Debian archive here ($keyring)" || return
+    # shellcheck disable=SC2016
+    mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' | grep -v '^[a-z]*-' | head -n 1 | cut -d' ' -f2) || true
+    [ -n "$mirror" ] || cannot "apt on this machine knows no package repository" || return
+    mkdir -p "$apt"/state/lists/partial "$apt"/cache/archives/partial
+    : >"$apt/status"
+    for suite in $(column 4) "$tools_suite"; do
+        echo "deb [signed-by=$keyring] $mirror $suite main"
+    done | sort -u >"$apt/sources.list"
+    # A suite that moved to another archive is no reason to do without the others.
+    private_apt apt-get update >"$cache/apt.log" 2>&1 || true
+    apt_ready=1
+}
+
+# The newest package whose name matches a pattern.
+newest() {
+    local arch=$1 pattern=$2 name
+    name=$(private_apt apt-cache pkgnames | while read -r name; do
+        # shellcheck disable=SC2254
+        case ${name%:"$arch"} in $pattern) echo "${name%:"$arch"}" ;; esac
+    done | sort -V | tail -n 1)
+    [ -n "$name" ] && echo "$name"
+}
+
+# Downloads a package, by its name, into a directory.
+download() {
+    local arch=$1 name=$2 dir=$3
+    mkdir -p "$dir"
+    (cd "$dir" && private_apt apt-get download "$name:$arch") >>"$cache/apt.log" 2>&1 ||
+        cannot "cannot download $name for $arch (see $cache/apt.log)"
+}
+
+# The suite that tools of the guest are taken from.
+tools_suite=trixie
+
+# busybox for an architecture: $cache/busybox-ARCH
+fetch_busybox() {
+    local arch=$1 work=$cache/work
+    [ ! -x "$cache/busybox-$arch" ] || return 0
+    update_lists || return
+    rm -rf "$work" && download "$arch" busybox-static "$work" || return
+    dpkg-deb --fsys-tarfile "$work"/*.deb | tar -x -C "$work" --wildcards './*bin/busybox'
+    mv "$work"/*/busybox "$cache/busybox-$arch" 2>/dev/null || mv "$work"/usr/bin/busybox "$cache/busybox-$arch"
+    rm -rf "$work"
+}
+
+# The modules that a guest needs to have a disk, where they are not built in, and drivers that tests use.
+modules=(virtio_pci virtio_blk ext4 null_blk)
+
+# A module and, before it, the modules it needs, as files of `tree`, in the order of loading.
+with_dependencies() {
+    local tree=$1 name=$2 file depends dependency
+    file=$(find "$tree" -name "${name//_/[-_]}.ko*" | head -n 1)
+    [ -n "$file" ] || return 0
+    case $file in
+    *.xz) xz -d "$file" && file=${file%.xz} ;;
+    *.zst) zstd -q -d --rm "$file" && file=${file%.zst} ;;
+    esac
+    depends=$(grep -az '^depends=' "$file" | tr -d '\0' | sed 's/^depends=//')
+    for dependency in ${depends//,/ }; do with_dependencies "$tree" "$dependency"; done
+    echo "$file"
+}
+
+# A kernel: $cache/kernel/NAME/{vmlinuz,release,modules/}
+fetch_kernel() {
+    local name=$1 arch=$2 patterns=$3 dir=$cache/kernel/$1 work=$cache/work pattern package module file n=100
+    [ ! -s "$dir/release" ] || return 0
+    update_lists || return
+    rm -rf "$work" "$dir"
+    for pattern in $patterns; do
+        package=$(newest "$arch" "$pattern") || cannot "the archive has no package $pattern" || return
+        download "$arch" "$package" "$work" || return
+    done
+    for file in "$work"/*.deb; do dpkg-deb -x "$file" "$work/tree"; done
+    mkdir -p "$dir/modules"
+    find "$work/tree" -name 'vmlinuz*' -type f -exec mv {} "$dir/vmlinuz" \;
+    [ -s "$dir/vmlinuz" ] || cannot "no kernel in $patterns" || return
+    for module in "${modules[@]}"; do with_dependencies "$work/tree" "$module"; done | awk '!seen[$0]++' |
+        while read -r file; do
+            n=$((n + 1))
+            mv "$file" "$dir/modules/$n-$(basename "$file")"
+        done
+    find "$work/tree" -path '*/lib/modules/*' -prune -name '[0-9]*' -printf '%f\n' | head -n 1 >"$dir/release"
+    rm -rf "$work"
+    [ -s "$dir/release" ] || cannot "no modules in $patterns"
+}
+
+# The test binaries, statically linked: $cache/tests/TARGET/NAME. Those that need a tool chain or the source tree are
+# not for guests.
+build_tests() {
+    local target=$1 out=$cache/tests/$1 package name file
+    rm -rf "$out" && mkdir -p "$out"
+    # Lightly optimised: emulated processors are slow.
+    RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=line-tables-only \
+        cargo test -q -p rawring -p rawring-sys --lib --tests --no-run \
+        --target "$target" --message-format=json >"$out.json" || cannot "the tests do not build for $target" || return
+    sed -n 's/.*"target":{"kind":\["\([a-z]*\)"\].*"name":"\([^"]*\)","src_path".*"executable":"\([^"]*\)".*/\2 \3/p' \
+        "$out.json" >"$out.list"
+    while read -r name file; do
+        case $name in compile_fail | cli | uapi) continue ;; esac
+        strip -o "$out/$name" "$file" 2>/dev/null || cp "$file" "$out/$name"
+    done <"$out.list"
+    [ -n "$(ls "$out")" ] || cannot "the build for $target made no test binaries"
+}
+
+# The directory that tests were told at compile time to put their files into.
+tests_directory() {
+    local target=$1
+    cargo metadata --no-deps --format-version 1 | sed "s|.*\"target_directory\":\"\([^\"]*\)\".*|\1/$target/tmp|"
+}
+
+# What all guests of a target share: busybox, init and the tests. $cache/tests/TARGET.cpio
+make_initramfs() {
+    local arch=$1 target=$2 root=$cache/work
+    fetch_busybox "$arch" && fetch_busybox amd64 || return
+    rm -rf "$root" && mkdir -p "$root"/{bin,dev,proc,sys,etc,tmp,disk,tests,modules}
+    cp "$cache/busybox-$arch" "$root/bin/busybox"
+    cp "$here/init" "$root/init"
+    ln "$cache/tests/$target"/* "$root/tests/"
+    tests_directory "$target" >"$root/etc/tests-directory"
+    archive "$root" >"$cache/tests/$target.cpio"
+    rm -rf "$root"
+}
+
+# An archive as the kernel unpacks it.
+archive() {
+    (cd "$1" && find . | "$cache/busybox-amd64" cpio -o -H newc 2>/dev/null)
+}
+
+# An empty file system for the guests, which each of them gets a fresh copy of.
+make_disk() {
+    [ ! -s "$cache/disk" ] || return 0
+    command -v mke2fs >/dev/null || PATH=$PATH:/sbin:/usr/sbin
+    command -v mke2fs >/dev/null || cannot "no mke2fs here, with which the guests' disk is made (package e2fsprogs)" || return
+    truncate -s 512M "$cache/disk.new"
+    mke2fs -q -t ext4 -F "$cache/disk.new"
+    mv "$cache/disk.new" "$cache/disk"
+}
+
+# QEMU for an architecture, in the array `qemu`, and the guest's `console`. Always by software: what the hardware
+# helps with differs between machines, and nested virtualisation is often broken.
+qemu_for() {
+    local package
+    case $1 in
+    amd64) qemu=(qemu-system-x86_64 -cpu max) package=qemu-system-x86 console=ttyS0 ;;
+    *) cannot "no way to run $1 is written down in lib.sh" || return ;;
+    esac
+    qemu+=(-accel "tcg,thread=multi" -smp 2 -m 2048 -nographic -no-reboot)
+    command -v "${qemu[0]}" >/dev/null && return
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || cannot "${qemu[0]} is missing (package $package)" || return
+    echo "installing $package"
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"; } \
+        >"$cache/qemu.log" 2>&1 || cannot "${qemu[0]} is missing, and $package cannot be installed (see $cache/qemu.log)"
+}
+
+# Boots a kernel; what its console says goes to $cache/log/NAME. `words` are for the guest's init.
+boot() {
+    local name=$1 arch=$2 target=$3 seconds=$4 words=$5 log=$cache/log/$1 initrd=$cache/initrd-$1 status=0
+    mkdir -p "$cache/log"
+    qemu_for "$arch" && make_disk || return
+    cp "$cache/tests/$target.cpio" "$initrd"
+    (cd "$cache/kernel/$name" && find modules | "$cache/busybox-amd64" cpio -o -H newc 2>/dev/null) >>"$initrd"
+    timeout "$seconds" "${qemu[@]}" -kernel "$cache/kernel/$name/vmlinuz" -initrd "$initrd" \
+        -drive "file=$cache/disk,format=raw,if=virtio,snapshot=on,cache=unsafe" \
+        -append "console=$console loglevel=1 panic=-1 RAWRING_KERNEL=$name $words" \
+        </dev/null 2>&1 | tr -d '\r' >"$log" || status=$?
+    rm -f "$initrd"
+    [ "$status" = 0 ] || [ "$status" = 124 ] || cannot "QEMU ended with status $status (see $log)"
+}
+
+# What a guest's console said, as lines of: outcome, test, and reason where there is one; separated by tabs. Outcomes
+# are `ok`, `failed`, `unfinished` (the binary ended or was ended before), `skipped`, and `trouble` (of the kernel, of
+# a binary, of the guest).
+outcomes() {
+    awk -v OFS='\t' '
+        function finish(status) {
+            if (binary == "") return
+            lost = 0
+            for (test in planned) if (!(test in told)) { print "unfinished", binary "::" test, status; lost++ }
+            if (status != "status 0" && status != "status 101" && !lost) print "trouble", binary, "ended with " status
+            if (status == "status 101" && !failed) print "trouble", binary, "ended with " status " and no failed test"
+            if (!ran) print "trouble", binary, "did not say what it ran"
+            delete planned
+            delete told
+            binary = ""
+        }
+        /^@@ / { part = $2 }
+        /^@@ kernel / { release = $3 }
+        /^@@ trouble / { print "trouble", "guest", substr($0, 12) }
+        /^@@ begin / { binary = $3; details = failed = ran = 0 }
+        /^@@ planned / { planned[$3] = 1; part = "begin" }
+        /^@@ end / { finish("status " $3) }
+        /^@@ done/ { complete = 1 }
+        part == "begin" && /^running [0-9]+ tests?$/ { ran = 1 }
+        part == "begin" && /^failures:$/ { details = 1 }
+        part == "begin" && !details && /^test .* \.\.\. (ok|FAILED|ignored.*)$/ {
+            test = $2
+            told[test] = 1
+            outcome = /ok$/ ? "ok" : /FAILED$/ ? "failed" : "skipped"
+            failed += outcome == "failed"
+            if (outcome == "skipped") print outcome, binary "::" test, "ignored"
+            else print outcome, binary "::" test
+        }
+        part == "errors" && /^skipped: / {
+            text = substr($0, 10)
+            at = index(text, ": ")
+            print "skipped", binary "::" substr(text, 1, at - 1), substr(text, at + 2)
+        }
+        # Kernel messages: those of the log of each binary, and what a dying kernel prints in the middle of anything.
+        /Oops|Kernel panic|BUG: |WARNING: |general protection fault|INFO: (possible|inconsistent|suspicious)/ ||
+        /unable to handle|detected stalls?|blocked for more than/ {
+            if ((part == "log" && !/^@@/) || /^\[ *[0-9]+\.[0-9]+\]/) {
+                text = $0
+                sub(/^\[[^]]*\] */, "", text)
+                print "trouble", binary == "" ? "kernel" : binary, "the kernel says: " text
+            }
+        }
+        END {
+            if (!complete) {
+                print "trouble", binary == "" ? "guest" : binary, "the guest died or hung here"
+            }
+            if (release == "") print "trouble", "guest", "the tests were not reached"
+        }' "$1" | sort -u
+}
