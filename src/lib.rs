@@ -52,6 +52,8 @@ mod register;
 mod ring;
 mod scope;
 mod setup;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod sqe;
 mod submit;
 mod sync;

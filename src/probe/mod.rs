@@ -57,14 +57,20 @@ pub enum Answer {
     No,
 }
 
+/// Which release brought registrations of this number and up, from where on a kernel tells how many it has.
+pub(crate) const REGISTRATIONS: [(u32, Version); 2] =
+    [(sys::IORING_REGISTER_ZCRX_CTRL, Version::new(6, 19)), (sys::IORING_REGISTER_BPF_FILTER, Version::new(7, 0))];
+
+/// The same of queries.
+pub(crate) const QUERIES: [(u32, Version); 2] =
+    [(sys::IO_URING_QUERY_ZCRX, Version::new(6, 19)), (sys::IO_URING_QUERY_ZCRX_EVENT, Version::new(7, 2))];
+
 /// Releases that are told by how many registrations or queries a kernel counts, as those of Debian answered.
 fn counted(answer: &sys::io_uring_query_opcode) -> impl Iterator<Item = Version> + use<> {
-    let signs = [
-        (answer.nr_register_opcodes > sys::IORING_REGISTER_ZCRX_CTRL, Version::new(6, 19)),
-        (answer.nr_register_opcodes > sys::IORING_REGISTER_BPF_FILTER, Version::new(7, 0)),
-        (answer.nr_query_opcodes > sys::IO_URING_QUERY_ZCRX_EVENT, Version::new(7, 2)),
-    ];
-    signs.into_iter().filter_map(|(shown, release)| shown.then_some(release))
+    let shown = |signs: [(u32, Version); 2], count: u32| {
+        signs.into_iter().filter_map(move |(number, release)| (count > number).then_some(release))
+    };
+    shown(REGISTRATIONS, answer.nr_register_opcodes).chain(shown(QUERIES, answer.nr_query_opcodes))
 }
 
 /// An operation that this kernel does not have, as far as can be told.
