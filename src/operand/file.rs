@@ -59,6 +59,8 @@ impl Operand for File<'_> {
     #[inline(always)]
     fn put(self, sqe: &mut RawSqe, at: &[At]) {
         sqe.set(at[0], u64::from(self.raw as u32));
+        // The latest file counts: an earlier one may have been a registered one.
+        sqe.flags &= !sys::IOSQE_FIXED_FILE;
         if self.fixed {
             sqe.flags |= sys::IOSQE_FIXED_FILE;
         }
