@@ -1,7 +1,7 @@
 //! From bytes to words: how an entry prints.
 //!
 //! Nothing here can panic or fail for any bytes: operands are read at the places that their row states, unknown
-//! opcodes print all their fields, and every non-zero byte that no operand, mark or common field explains is shown raw.
+//! opcodes print all their fields, and a field with a bit that no operand, mark or common field explains is shown raw.
 
 use core::fmt;
 
@@ -64,10 +64,12 @@ impl fmt::Debug for Value<'_> {
         match kind {
             Kind::File if sqe.flags & sys::IOSQE_FIXED_FILE != 0 => write!(f, "fixed {value}"),
             Kind::FileIn if splice_in_is_fixed(sqe) => write!(f, "fixed {value}"),
-            Kind::File | Kind::FileIn | Kind::Fd => match signed(value, at.size()) {
+            // A descriptor has 32 bits, also where its field has 64.
+            Kind::File | Kind::FileIn | Kind::Fd => match u32::try_from(value).map(|bits| bits as i32) {
                 // AT_FDCWD, the same number on every architecture.
-                -100 => f.write_str("CWD"),
-                fd => write!(f, "{fd}"),
+                Ok(-100) => f.write_str("CWD"),
+                Ok(fd) => write!(f, "{fd}"),
+                Err(_) => write!(f, "{value:#x}"),
             },
             Kind::Signed => write!(f, "{}", signed(value, at.size())),
             Kind::Unsigned => write!(f, "{value}"),
@@ -104,19 +106,25 @@ fn splice_in_is_fixed(sqe: &RawSqe) -> bool {
     sqe.get(At::SPLICE_FLAGS) & u64::from(sys::SPLICE_F_FD_IN_FIXED) != 0
 }
 
-/// Which of the entry's 64 bytes something has explained.
-struct Explained([bool; 64]);
+/// Which of the entry's bits something has explained.
+struct Explained([u8; 64]);
 
 impl Explained {
-    fn add(&mut self, at: At) {
+    fn field(&mut self, at: At) {
         let end = (at.offset() + at.size()).min(64);
-        self.0[at.offset().min(end)..end].fill(true);
+        self.0[at.offset().min(end)..end].fill(0xff);
+    }
+
+    fn bits(&mut self, at: At, bits: u64) {
+        let mut mask = RawSqe::from_bytes(self.0);
+        mask.set(at, mask.get(at) | bits);
+        self.0 = *mask.as_bytes();
     }
 }
 
 /// Prints an entry; `second` is the other half of a 128-byte one.
 pub(crate) fn decode(sqe: &RawSqe, second: Option<&[u8; 64]>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut seen = Explained([false; 64]);
+    let mut seen = Explained([0; 64]);
     let row = describe(sqe);
     let mut out = match row {
         Some(row) => f.debug_struct(row.name),
@@ -137,16 +145,20 @@ pub(crate) fn decode(sqe: &RawSqe, second: Option<&[u8; 64]>, f: &mut fmt::Forma
 fn operands(row: &OpInfo, sqe: &RawSqe, out: &mut fmt::DebugStruct<'_, '_>, seen: &mut Explained) {
     for mark in row.marks {
         match *mark {
-            // A mark that fills its field explains it; bits among others are shown with those.
-            Mark::Is(at, _) => seen.add(at),
-            Mark::Has(..) | Mark::NonZero(_) => {}
+            Mark::Is(at, _) => seen.field(at),
+            Mark::Has(at, bits) => seen.bits(at, bits),
+            // What is not zero is an operand.
+            Mark::NonZero(_) => {}
         }
     }
     for operand in row.operands {
         let changed = operand.at.iter().any(|&at| sqe.get(at) != row.initial(at));
         // An operand that brings flags along is there if they are, even with the value 0.
         let brought = !operand.sets.is_empty() && operand.sets.iter().all(|&(at, bits)| sqe.get(at) & bits == bits);
-        operand.at.iter().for_each(|at| seen.add(*at));
+        operand.at.iter().for_each(|at| seen.field(*at));
+        if brought {
+            operand.sets.iter().for_each(|&(at, bits)| seen.bits(at, bits));
+        }
         if operand.required || changed || brought {
             out.field(operand.name, &Value(sqe, operand.at, operand.kind));
         }
@@ -155,7 +167,7 @@ fn operands(row: &OpInfo, sqe: &RawSqe, out: &mut fmt::DebugStruct<'_, '_>, seen
 
 fn common(sqe: &RawSqe, out: &mut fmt::DebugStruct<'_, '_>, seen: &mut Explained) {
     for at in [At::OPCODE, At::FLAGS, At::USER_DATA, At::PERSONALITY] {
-        seen.add(at);
+        seen.field(at);
     }
     if sqe.flags != 0 {
         out.field("flags", &Names(u64::from(sqe.flags), FlagNames::Table(SqeFlags::INFO)));
@@ -183,7 +195,7 @@ const FIELDS: [At; 10] = [
 fn raw(sqe: &RawSqe, out: &mut fmt::DebugStruct<'_, '_>, seen: &Explained) {
     for at in FIELDS {
         let bytes = &sqe.as_bytes()[at.offset()..at.offset() + at.size()];
-        let unexplained = bytes.iter().zip(&seen.0[at.offset()..]).any(|(byte, explained)| *byte != 0 && !explained);
+        let unexplained = bytes.iter().zip(&seen.0[at.offset()..]).any(|(byte, explained)| byte & !explained != 0);
         if unexplained {
             out.field(at.name(), &format_args!("{:#x}", sqe.get(at)));
         }
