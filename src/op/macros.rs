@@ -181,6 +181,8 @@ macro_rules! ops {
                             since: since!($since $($wsince)?),
                         }, )*)?
                     ],
+                    #[cfg(test)]
+                    arbitrary: |source| $name::arbitrary(source),
                 };
 
                 #[doc = concat!("A new `", stringify!($opcode), "`.")]
@@ -227,6 +229,26 @@ macro_rules! ops {
                 )*)?
 
                 $crate::sqe::common_setters!();
+
+                /// An entry with operands from `source`: see the tests of the table.
+                #[cfg(test)]
+                fn arbitrary(source: &mut $crate::op::tests::Source<'a>) -> $crate::sqe::Sqe128<'a> {
+                    #[allow(unused_unsafe, reason = "some constructors are unsafe")]
+                    // SAFETY: the tests never submit an entry, and that is when a contract matters.
+                    let mut op = unsafe { $name::new($(source.operand::<$ty>(stringify!($arg))),*) };
+                    source.done(op.entry_mut());
+                    while let Some(setter) = source.setter() {
+                        op = match setter {
+                            $($(stringify!($warg) => op.$warg(source.operand::<$wty>(setter)),)*)?
+                            "user_data" => op.user_data(source.operand::<$crate::UserData>(setter)),
+                            "flags" => op.flags(source.operand::<$crate::flags::SqeFlags>(setter)),
+                            "personality" => op.personality(source.operand::<u16>(setter)),
+                            other => panic!("no setter is called {other}"),
+                        };
+                        source.done(op.entry_mut());
+                    }
+                    <entry!($($wide)?)>::from(op).into()
+                }
 
                 #[inline(always)]
                 fn entry_mut(&mut self) -> &mut $crate::sqe::RawSqe {

@@ -122,6 +122,9 @@ pub struct OpInfo {
     pub defaults: &'static [(At, u64)],
     /// Its operands, required ones first.
     pub operands: &'static [OperandInfo],
+    /// Builds an entry with arbitrary operands.
+    #[cfg(test)]
+    pub(crate) arbitrary: for<'a> fn(&mut tests::Source<'a>) -> crate::sqe::Sqe128<'a>,
 }
 
 impl OpInfo {

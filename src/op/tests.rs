@@ -1,9 +1,15 @@
 //! Tests of the table itself: whatever holds for every row is checked over [`all`], rows of other files and of later
-//! releases included. What operations do is tested on rings (`tests/ops_*.rs`); what builders store, in [`built`].
+//! releases included. What operations do is tested on rings (`tests/ops_*.rs`); what builders store, in [`built`] and,
+//! for arbitrary operands, in [`arbitrary`].
 
+mod arbitrary;
 mod built;
-mod built_net;
 mod decoded;
+mod drawn;
+mod drawn_memory;
+mod source;
+
+pub(crate) use source::Source;
 
 use std::collections::{BTreeMap, BTreeSet};
 
