@@ -43,6 +43,7 @@ mod cqe;
 pub mod flags;
 mod handle;
 mod inflight;
+mod kernel;
 pub mod op;
 pub mod operand;
 pub mod probe;

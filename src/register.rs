@@ -28,7 +28,7 @@ impl Ring {
             }
         };
         // SAFETY: the caller's promise.
-        unsafe { sys::io_uring_register(self.submit.raw, op, arg, count) }
+        unsafe { self.submit.entrance.register(op, arg, count) }
     }
 
     /// Starts a ring that was made disabled ([`Setup::disabled`](crate::Setup::disabled)). With `SINGLE_ISSUER`, the calling thread becomes

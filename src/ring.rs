@@ -6,13 +6,14 @@
 //! Whoever submits borrowed memory through the unsafe door keeps it alive until the completion, not until the drop.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
 use crate::cqe::Cqe;
 use crate::flags::{Features, SetupFlags};
 use crate::handle::Handle;
+use crate::kernel::Entrance;
 use crate::queue::{Completions, Cq, Enter, Mode, Pos, Slots, Sq, SqWords};
 use crate::setup::{Setup, SetupError};
 use crate::sqe::{Sqe, Sqe128};
@@ -80,8 +81,13 @@ impl Ring {
     ///
     /// # Safety
     ///
-    /// `map` is the mapping of the ring that `handle` names and that `params` describes.
-    pub(crate) unsafe fn assemble(handle: Handle, map: sys::RingMap, params: sys::io_uring_params) -> Ring {
+    /// `map` is the mapping of the ring that `handle` names, `entrance` leads to, and `params` describes.
+    pub(crate) unsafe fn assemble(
+        entrance: Entrance,
+        handle: Handle,
+        map: sys::RingMap,
+        params: sys::io_uring_params,
+    ) -> Ring {
         let p = map.pointers();
         let flags = SetupFlags::from_bits_retain(params.flags);
         let polled = flags.contains(SetupFlags::SQPOLL);
@@ -115,11 +121,11 @@ impl Ring {
                 unsafe { array.add(index as usize).write(index) };
             }
         }
-        let (raw, enter_flags, owner) = match &handle {
-            Handle::Fd(fd) => (fd.as_raw_fd(), 0, None),
-            Handle::Registered(place) => (place.index(), sys::IORING_ENTER_REGISTERED_RING, Some(place.thread())),
+        let (enter_flags, owner) = match &handle {
+            Handle::Fd(_) => (0, None),
+            Handle::Registered(place) => (sys::IORING_ENTER_REGISTERED_RING, Some(place.thread())),
         };
-        let submit = Side { sq, raw, enter_flags, owner };
+        let submit = Side { sq, entrance, enter_flags, owner };
         Ring { submit, cq, stash: VecDeque::new(), _map: map, handle, params, cancel_any: None, generation: 0 }
     }
 

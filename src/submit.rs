@@ -1,10 +1,10 @@
 //! The way into the queue: pushing entries by the safe and the unsafe door, and submitting them.
 
-use std::os::fd::RawFd;
 use std::thread::ThreadId;
 
 use rustix::io::Errno;
 
+use crate::kernel::Entrance;
 use crate::queue::{Enter, NoSlot, Sq};
 use crate::sqe::{RawSqe, Sqe, Sqe128};
 use rawring_sys as sys;
@@ -14,11 +14,10 @@ use rawring_sys as sys;
 /// Never handed out by `&mut`: two sides that changed places would outlive the mappings that they point into.
 pub(crate) struct Side {
     pub(crate) sq: Sq,
-    /// The descriptor, or the registered index.
-    pub(crate) raw: RawFd,
+    pub(crate) entrance: Entrance,
     /// What every call needs: `REGISTERED_RING` for an index.
     pub(crate) enter_flags: u32,
-    /// The only thread on which `raw` names this ring, for an index.
+    /// The only thread on which the entrance leads to this ring, for an index.
     pub(crate) owner: Option<ThreadId>,
 }
 
@@ -43,11 +42,9 @@ impl Side {
             Some(arg) => (core::ptr::from_ref(arg).cast(), size_of_val(arg), sys::IORING_ENTER_EXT_ARG),
             None => (core::ptr::null(), 0, 0),
         };
-        // SAFETY: `raw` names this ring. What the entries name is the business of the door that took them. `arg`, if
+        // SAFETY: the entrance is this ring's. What the entries name is the business of the door that took them. `arg`, if
         // any, is a valid argument of the size given, and the call reads it only while it runs.
-        let taken = unsafe {
-            sys::io_uring_enter(self.raw, to_submit, min_complete, flags | ext | self.enter_flags, arg, size)
-        }?;
+        let taken = unsafe { self.entrance.enter(to_submit, min_complete, flags | ext | self.enter_flags, arg, size) }?;
         self.sq.taken(taken);
         Ok(taken)
     }

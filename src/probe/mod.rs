@@ -8,6 +8,7 @@
 
 mod query;
 
+pub(crate) use query::query_of;
 pub use query::query_opcodes;
 
 use core::fmt;
@@ -137,10 +138,11 @@ impl Probe {
     fn from(ring: &Ring, room: &Room) -> Probe {
         let all = SetupFlags::INFO.iter().fold(0, |bits, flag| bits | flag.bits as u32);
         let all = SetupFlags::from_bits_retain(all);
-        let query = query_opcodes();
+        let kernel = ring.submit.entrance.kernel();
+        let query = query_of(kernel);
         let setup_flags = match query {
             Some(answer) => SetupFlags::from_bits_retain(answer.ring_setup_flags as u32),
-            None => all.difference(unknown_flags(all).unwrap_or_default()),
+            None => all.difference(unknown_flags(kernel, all).unwrap_or_default()),
         };
         let (supported, last_op) = (supported(room), room.head.last_op);
         let mut probe = Probe { supported, last_op, features: ring.features(), setup_flags, query, level: FLOOR };

@@ -13,6 +13,7 @@ use super::rules::{self, Conflict};
 use super::{Memory, Setup, Trust, diagnose};
 use crate::flags::{Features, FlagInfo, SetupFlags};
 use crate::handle::{Handle, Place};
+use crate::kernel::{Entrance, Kernel};
 use crate::ring::Ring;
 use crate::version::Version;
 use rawring_sys as sys;
@@ -42,7 +43,7 @@ impl Setup<'_> {
                 SetupError { step, errno, cause }
             }
             Failure::Setup(errno, params) => {
-                let cause = diagnose::cause(errno, self.entries, &params);
+                let cause = diagnose::cause(&self.kernel, errno, self.entries, &params);
                 SetupError { step: Step::Setup, errno: Some(errno), cause }
             }
         })
@@ -125,8 +126,9 @@ impl Setup<'_> {
         // SAFETY: `params` is valid for reads and writes. With NO_MMAP the addresses in it are those of `memory`, which
         // is nobody else's; the kernel holds the pages themselves, whenever the memory is unmapped. `wq_fd` is that of
         // a ring borrowed until now, or vouched for in `raw_params`.
-        let answer = unsafe { sys::io_uring_setup(self.entries, &mut params) };
+        let answer = unsafe { self.kernel.setup(self.entries, &mut params) };
         let answer = answer.map_err(|errno| Failure::Setup(errno, Box::new(params)))?;
+        let entrance = Entrance::new(&self.kernel, answer as i32);
         let handle = if flags.contains(SetupFlags::REGISTERED_FD_ONLY) {
             Handle::Registered(Place::taken(answer))
         } else {
@@ -136,7 +138,7 @@ impl Setup<'_> {
         let map = self.map(&handle, memory, &params).map_err(|(step, cause)| Failure::Plain(step, cause))?;
         // SAFETY: the map was made from the descriptor or the memory of this very ring, by the parameters that the
         // kernel filled for it.
-        Ok(unsafe { Ring::assemble(handle, map, params) })
+        Ok(unsafe { Ring::assemble(entrance, handle, map, params) })
     }
 
     /// Why there is no memory for the ring.
@@ -182,14 +184,14 @@ fn accept(params: &sys::io_uring_params, trust: Trust) -> Result<(), Cause> {
 /// Whether this kernel knows a setup flag, found out by making a ring with it and what it needs.
 ///
 /// Flags as old as the floor are not tried: some of them need a processor or a ring that there may not be.
-pub(crate) fn knows(flag: &FlagInfo) -> bool {
+pub(super) fn knows(kernel: &Kernel, flag: &FlagInfo) -> bool {
     if flag.since <= Version::new(5, 15) {
         return true;
     }
     let flags = rules::complete(SetupFlags::from_bits_retain(flag.bits as u32));
     let array = !flags.contains(SetupFlags::NO_SQARRAY);
     // Two entries, for queues with entries of two sizes.
-    let tried = Setup::new(2).no_sqarray(!array).raw_flags(flags).make();
+    let tried = Setup::of(kernel.clone(), 2).no_sqarray(!array).raw_flags(flags).make();
     // The kernel looks at the flags before anything else can fail.
     !matches!(tried, Err(Failure::Setup(Errno::INVAL, _)))
 }
@@ -251,8 +253,8 @@ mod tests {
             return std::io::Write::write_all(&mut std::io::stderr(), line).expect("standard error");
         };
         for flag in SetupFlags::INFO {
-            assert_eq!(knows(flag), answer.ring_setup_flags & flag.bits != 0, "{}", flag.name);
+            assert_eq!(knows(&Kernel::default(), flag), answer.ring_setup_flags & flag.bits != 0, "{}", flag.name);
         }
-        assert!(!knows(&FlagInfo { name: "none", bits: 1 << 31, since: Version::new(99, 0) }));
+        assert!(!knows(&Kernel::default(), &FlagInfo { name: "none", bits: 1 << 31, since: Version::new(99, 0) }));
     }
 }

@@ -13,6 +13,7 @@ use super::build::{Failure, knows};
 use super::error::{Cause, Step};
 use super::{Setup, rules};
 use crate::flags::SetupFlags;
+use crate::kernel::Kernel;
 use rawring_sys as sys;
 
 /// The kernel's limits, as they are in Linux 7.3 and were before. Used to explain a refusal, never to refuse.
@@ -20,17 +21,17 @@ const MAX_ENTRIES: u32 = 32_768;
 const MAX_CQ_ENTRIES: u32 = 2 * MAX_ENTRIES;
 
 /// Why `io_uring_setup` refused these parameters.
-pub(super) fn cause(errno: Errno, entries: u32, params: &sys::io_uring_params) -> Cause {
+pub(super) fn cause(kernel: &Kernel, errno: Errno, entries: u32, params: &sys::io_uring_params) -> Cause {
     let flags = SetupFlags::from_bits_retain(params.flags);
     match errno {
         Errno::NOSYS | Errno::PERM | Errno::ACCESS => forbidden(errno, &Readings::take()),
-        Errno::NOMEM => floor().unwrap_or_else(|| memory(needed(entries, params), &Readings::take())),
+        Errno::NOMEM => floor(kernel).unwrap_or_else(|| memory(needed(entries, params), &Readings::take())),
         Errno::MFILE => Cause::Files { limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) },
         Errno::NFILE => Cause::SystemFiles,
         Errno::BUSY if flags.contains(SetupFlags::REGISTERED_FD_ONLY) => Cause::Registrations,
         Errno::INVAL | Errno::OVERFLOW => sizes(entries, params)
-            .or_else(floor)
-            .or_else(|| unknown(flags).map(Cause::UnknownFlags))
+            .or_else(|| floor(kernel))
+            .or_else(|| unknown(kernel, flags).map(Cause::UnknownFlags))
             .or_else(|| rules::conflict(flags).map(Cause::Conflict))
             .or_else(|| limits(entries, params))
             .or_else(|| flags.contains(SetupFlags::SQ_AFF).then_some(Cause::Cpu(params.sq_thread_cpu)))
@@ -41,20 +42,20 @@ pub(super) fn cause(errno: Errno, entries: u32, params: &sys::io_uring_params) -
 }
 
 /// What the plainest ring says of a kernel below the floor.
-fn floor() -> Option<Cause> {
-    match Setup::new(1).no_sqarray(false).make() {
+fn floor(kernel: &Kernel) -> Option<Cause> {
+    match Setup::of(kernel.clone(), 1).no_sqarray(false).make() {
         Err(Failure::Plain(Step::Floor, cause)) => Some(cause),
         _ => None,
     }
 }
 
 /// The setup flags, of those in `among`, that this kernel does not know.
-pub(crate) fn unknown(among: SetupFlags) -> Option<SetupFlags> {
-    let known = match crate::probe::query_opcodes() {
+pub(crate) fn unknown(kernel: &Kernel, among: SetupFlags) -> Option<SetupFlags> {
+    let known = match crate::probe::query_of(kernel) {
         Some(answer) => SetupFlags::from_bits_retain(answer.ring_setup_flags as u32),
         None => SetupFlags::INFO
             .iter()
-            .filter(|flag| u64::from(among.bits()) & flag.bits != 0 && knows(flag))
+            .filter(|flag| u64::from(among.bits()) & flag.bits != 0 && knows(kernel, flag))
             .fold(SetupFlags::empty(), |known, flag| known | SetupFlags::from_bits_retain(flag.bits as u32)),
     };
     let unknown = SetupFlags::from_bits_retain(among.bits() & !known.bits());

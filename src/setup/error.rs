@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::diagnose;
 use super::rules::Conflict;
 use crate::flags::{Features, FlagInfo, SetupFlags};
+use crate::kernel::Kernel;
 use rawring_sys as sys;
 
 /// Why there is no ring.
@@ -116,7 +117,7 @@ pub enum Cause {
 impl SetupError {
     /// A ring could be made, but not be asked.
     pub(crate) fn probing(errno: Errno) -> Self {
-        let cause = diagnose::cause(errno, 1, &sys::io_uring_params::ZERO);
+        let cause = diagnose::cause(&Kernel::default(), errno, 1, &sys::io_uring_params::ZERO);
         SetupError { step: Step::Probe, errno: Some(errno), cause }
     }
 

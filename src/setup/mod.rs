@@ -15,10 +15,13 @@ mod rules;
 pub(crate) use diagnose::unknown as unknown_flags;
 pub use error::{Cause, SetupError, Step};
 pub use rules::Conflict;
+#[cfg(feature = "sim")]
+pub(crate) use rules::conflict;
 
 use std::time::Duration;
 
 use crate::flags::{Features, SetupFlags};
+use crate::kernel::Kernel;
 use crate::ring::Ring;
 use rawring_sys as sys;
 
@@ -40,6 +43,7 @@ use rawring_sys as sys;
 /// is switched on silently because something else needs it.
 #[derive(Clone, Debug)]
 pub struct Setup<'r> {
+    kernel: Kernel,
     entries: u32,
     params: sys::io_uring_params,
     attach: Option<&'r Ring>,
@@ -75,7 +79,13 @@ impl Setup<'static> {
     /// ([`cq_entries`](Self::cq_entries) changes that).
     #[must_use]
     pub fn new(entries: u32) -> Self {
+        Self::of(Kernel::default(), entries)
+    }
+
+    /// As [`new`](Self::new), of this kernel.
+    pub(crate) fn of(kernel: Kernel, entries: u32) -> Self {
         Setup {
+            kernel,
             entries,
             params: sys::io_uring_params::ZERO,
             attach: None,

@@ -35,7 +35,7 @@ const RULES: &[Conflict] = &[
 ];
 
 /// The first rule that these flags break.
-pub(super) fn conflict(flags: SetupFlags) -> Option<Conflict> {
+pub(crate) fn conflict(flags: SetupFlags) -> Option<Conflict> {
     RULES.iter().copied().find(|rule| match *rule {
         Excludes(one, other) => flags.contains(one | other),
         Needs(flag, any) => flags.contains(flag) && !flags.intersects(any),

@@ -1,6 +1,243 @@
-//! A kernel in the process.
+//! A kernel in the process: io_uring by the ring protocol, in memory, on virtual time, decided by a seed.
+//!
+//! A [`Ring`] on a simulated kernel is the same type as any other, and so are `scope` and [`InFlight`](crate::InFlight):
+//! only the three system calls go elsewhere. What a real kernel leaves to chance (whether an operation completes at
+//! once, in which order, how much is transferred, when a wait is interrupted) is decided by the seed. The same seed and
+//! the same calls give the same run.
+//!
+//! ```
+//! use rawring::{op::Nop, sim::Sim};
+//!
+//! let sim = Sim::new(7);
+//! let mut ring = sim.ring(8)?;
+//! ring.push(Nop::new().user_data(1))?;
+//! ring.submit_and_wait(1)?;
+//! assert_eq!(ring.completions().next().map(|cqe| cqe.user_data().0), Some(1));
+//! sim.check();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # How it works
+//!
+//! `World` is all that the kernel knows. It moves in steps (`world.rs`), inside of the calls that the crate makes, or
+//! when a test says [`Sim::step`]; there are no threads. An entry is consumed (`submit.rs`) and becomes a request
+//! (`request.rs`), whose operation (`ops/`) is attempted until it is done; then its completion is posted
+//! (`finish.rs`, `ring.rs`), and what was linked or drained goes on. A call of `io_uring_enter` (`enter.rs`) waits by
+//! letting the world step; when nothing can happen any more, time leaps to the next timer.
+//!
+//! Memory that is lent to an operation is guarded (`user.rs`): see [`Violation`].
+//!
+//! # What it is not
+//!
+//! It is no model of the kernel's speed, and not of its fairness. Rings without a descriptor, polled devices and
+//! registered resources do not exist here. A wait that nothing can end returns `EDEADLK`, where a kernel would hang.
 
-#[expect(dead_code, reason = "what executes operations on them follows")]
+#![expect(dead_code, reason = "operations that wait and that use memory are added one family at a time")]
+
+mod enter;
+mod finish;
+mod ledger;
+mod memory;
 mod object;
-#[expect(dead_code, reason = "what presents it follows")]
+mod ops;
+mod register;
 mod release;
+mod request;
+mod ring;
+mod rng;
+mod setup;
+mod submit;
+mod user;
+mod world;
+
+use core::ffi::c_void;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+pub use ledger::{Promise, Violation};
+
+use crate::kernel::Kernel;
+use crate::operand::Timespec;
+use crate::ring::Ring;
+use crate::setup::{Setup, SetupError};
+use crate::version::Version;
+use rawring_sys as sys;
+use release::Release;
+use world::World;
+
+/// How a simulated kernel behaves. Chances are in percent.
+///
+/// ```
+/// use rawring::{sim::{Config, Sim}, Version};
+///
+/// // Linux 6.1, whose positions are about to wrap, and which completes nothing at once.
+/// let mut config = Config::new(1);
+/// config.release = Version::new(6, 1);
+/// config.inline = 0;
+/// let ring = Sim::with(config).ring(4)?;
+/// # Ok::<(), rawring::SetupError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// What decides everything that is left to chance.
+    pub seed: u64,
+    /// The kernel that is presented: its features, flags, operations and layout. From 5.15 to 7.3.
+    pub release: Version,
+    /// Where the positions of new rings start.
+    pub start: u32,
+    /// How often an operation is attempted in the submission itself, and not later.
+    pub inline: u8,
+    /// How often another step happens before a call returns.
+    pub eager: u8,
+    /// How often a transfer is shorter than it had to be.
+    pub short: u8,
+    /// How often a wait is interrupted by a signal.
+    pub interrupt: u8,
+}
+
+impl Config {
+    /// Some of everything, on the newest kernel, with positions that are about to wrap.
+    #[must_use]
+    pub fn new(seed: u64) -> Config {
+        Config { seed, release: Release::NEWEST, start: u32::MAX - 1, inline: 50, eager: 40, short: 10, interrupt: 2 }
+    }
+
+    fn release(&self) -> Release {
+        Release::new(self.release)
+    }
+}
+
+/// A simulated kernel. Clones are handles of the same one.
+#[derive(Clone, Debug)]
+pub struct Sim(Arc<Mutex<World>>);
+
+impl Sim {
+    /// A kernel with this seed, and otherwise as [`Config::new`] says.
+    #[must_use]
+    pub fn new(seed: u64) -> Sim {
+        Sim::with(Config::new(seed))
+    }
+
+    /// A kernel that behaves so.
+    #[must_use]
+    pub fn with(config: Config) -> Sim {
+        Sim(Arc::new(Mutex::new(World::new(config))))
+    }
+
+    /// A ring on this kernel. See [`Ring::new`].
+    pub fn ring(&self, entries: u32) -> Result<Ring, SetupError> {
+        self.setup(entries).build()
+    }
+
+    /// A builder for rings on this kernel. See [`Ring::setup`].
+    #[must_use]
+    pub fn setup(&self, entries: u32) -> Setup<'static> {
+        Setup::of(Kernel::simulated(self.clone()), entries)
+    }
+
+    /// Lets one thing happen; `false` if nothing can happen before time passes. For rings whose polling thread works
+    /// without calls, and for whoever waits by looking at the queue.
+    pub fn step(&self) -> bool {
+        let mut world = self.world();
+        let stepped = world.step();
+        world.update_flags();
+        stepped
+    }
+
+    /// Lets things happen until nothing can, without time passing.
+    pub fn run(&self) {
+        while self.step() {}
+    }
+
+    /// The virtual time, on every clock.
+    #[must_use]
+    pub fn now(&self) -> Timespec {
+        Duration::from_nanos(self.world().now.0).into()
+    }
+
+    /// Lets time pass: timers end, in their order, and everything happens that can.
+    pub fn advance(&self, span: Duration) {
+        let mut world = self.world();
+        let end = world.now.after(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+        while world.now < end {
+            if !world.step() {
+                world.leap(Some(end));
+            }
+        }
+        world.update_flags();
+    }
+
+    /// Entries that were consumed and whose last completion was not posted yet, on all rings.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.world().requests.len()
+    }
+
+    /// What was promised to each entry that was consumed, in that order, and what came of it.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<Promise> {
+        self.world().ledger.promises()
+    }
+
+    /// Memory that was touched while it was lent, so far.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        self.world().violations.clone()
+    }
+
+    /// Checks that no memory was touched while it was lent.
+    ///
+    /// # Panics
+    ///
+    /// If some was, with all the [violations](Self::violations).
+    #[track_caller]
+    pub fn check(&self) {
+        let violations: Vec<_> = self.violations().iter().map(ToString::to_string).collect();
+        assert!(violations.is_empty(), "lent memory was touched:\n{}", violations.join("\n"));
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        // A test that failed inside is not to fail the drop of its rings as well.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// # Safety
+    ///
+    /// As for [`sys::io_uring_setup`], with valid `params`.
+    pub(crate) unsafe fn setup_ring(&self, entries: u32, params: &mut sys::io_uring_params) -> Result<u32, Errno> {
+        self.world().setup(entries, params)
+    }
+
+    /// # Safety
+    ///
+    /// As for [`sys::io_uring_enter`].
+    pub(crate) unsafe fn enter(
+        &self,
+        fd: RawFd,
+        to_submit: u32,
+        min_complete: u32,
+        flags: u32,
+        arg: *const c_void,
+        size: usize,
+    ) -> Result<u32, Errno> {
+        // SAFETY: the caller's promise.
+        unsafe { self.world().enter(fd, to_submit, min_complete, flags, arg, size) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`sys::io_uring_register`].
+    pub(crate) unsafe fn register(&self, fd: RawFd, op: u32, arg: *mut c_void, count: u32) -> Result<u32, Errno> {
+        // SAFETY: the caller's promise.
+        unsafe { self.world().register(fd, op, arg, count) }
+    }
+
+    /// The user of this ring is about to close its descriptor.
+    pub(crate) fn close(&self, fd: RawFd) {
+        self.world().close(fd);
+    }
+}

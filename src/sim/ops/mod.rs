@@ -1,0 +1,148 @@
+//! What entries mean: one small struct for each operation, prepared once and then attempted until it is done.
+//!
+//! The core (links, drains, cancellation, posting, time) knows none of them; an operation knows nothing of the core but
+//! its [`Turn`]. What the kernel checks when it consumes an entry is checked in `prepare`; argument structs are read
+//! there, too, and never again.
+
+mod nop;
+
+use rustix::io::Errno;
+
+use super::request::{Outcome, Request, RequestId, RingId};
+use super::ring::Ring;
+use super::user::{self, Input, Loans, Output};
+use super::world::{Time, World};
+use rawring_sys as sys;
+
+/// A prepared operation.
+pub(super) trait Operation: Send {
+    /// Gets on, without waiting. Called again while the answer is to wait, or to go on.
+    fn attempt(&mut self, turn: &mut Turn<'_>) -> Progress;
+
+    /// What the operation says when it is cancelled.
+    fn cancelled(&mut self) -> Outcome {
+        Outcome::errno(Errno::CANCELED)
+    }
+
+    /// Changes an operation that waits. `ENOENT` where it is of another kind than the change.
+    fn change(&mut self, _change: &Change, _world: &mut World) -> Result<(), Errno> {
+        Err(Errno::NOENT)
+    }
+}
+
+/// What another entry can change about an operation that waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    /// A timeout ends at another time.
+    Time {
+        /// Nanoseconds, from now or of the clock.
+        time: u64,
+        /// Of the clock.
+        absolute: bool,
+    },
+    /// A poll waits for other events.
+    Poll {
+        /// The bits of the entry: `poll(2)` events, in the kernel's order on this machine.
+        events: u32,
+    },
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Progress {
+    /// It is over.
+    Done(Outcome),
+    /// A multishot operation reports and goes on; it is attempted again after that was posted.
+    More(Outcome),
+    /// A zero-copy send was sent. It is attempted again until it is done, which is when the notification is posted.
+    Sent(Outcome),
+    /// To be attempted again when something has happened in the world.
+    Blocked,
+    /// As [`Progress::Blocked`], and not later than at this time.
+    Until(Time),
+}
+
+/// What an operation has when it is attempted.
+pub(super) struct Turn<'w> {
+    /// Everything else that there is. The request itself is not in the world's table meanwhile.
+    pub(super) world: &'w mut World,
+    pub(super) id: RequestId,
+    pub(super) request: &'w mut Request,
+}
+
+impl Turn<'_> {
+    /// The bytes of a loan.
+    pub(super) fn bytes(&self, input: Input) -> &[u8] {
+        self.request.loans.bytes(input)
+    }
+
+    /// Writes into a loan; the user sees it when the completion is posted.
+    pub(super) fn write(&mut self, output: Output, at: usize, bytes: &[u8]) {
+        self.request.loans.write(output, at, bytes);
+    }
+
+    /// How much of `len` is transferred where the kernel may do less: mostly all of it, and never nothing.
+    pub(super) fn short(&mut self, len: usize) -> usize {
+        let odds = self.world.config.short;
+        if len > 1 && self.world.rng.percent(odds) { 1 + self.world.rng.below(len) } else { len }
+    }
+}
+
+/// What an operation has when its entry is consumed.
+pub(super) struct Prepare<'p> {
+    pub(super) world: &'p mut World,
+    pub(super) loans: &'p mut Loans,
+    /// The ring that the entry was pushed to.
+    pub(super) ring: RingId,
+    pub(super) sqe: sys::io_uring_sqe,
+    /// The other half of an entry of 128 bytes.
+    #[expect(dead_code, reason = "commands of 80 bytes will want it")]
+    pub(super) second: Option<[u8; 64]>,
+    /// The operation of the entry before it in its chain.
+    pub(super) after: Option<u8>,
+}
+
+impl Prepare<'_> {
+    pub(super) fn ring(&mut self) -> &mut Ring {
+        self.world.ring(self.ring)
+    }
+
+    /// Copies an argument from the user's memory.
+    pub(super) fn read(&self, address: u64, len: usize) -> Result<Vec<u8>, Errno> {
+        // SAFETY: by the contract of `io_uring_enter`, what a submitted entry names is valid for what its operation
+        // does, and this operation reads it.
+        unsafe { user::read(address, len) }
+    }
+
+    /// Lends what the operation will read.
+    pub(super) fn input(&mut self, address: u64, len: usize) -> Result<Input, Errno> {
+        // SAFETY: as in `read`; until the last completion, before which loans are settled.
+        unsafe { self.loans.input(address, len) }
+    }
+
+    /// Lends what the operation will write.
+    pub(super) fn output(&mut self, address: u64, len: usize) -> Result<Output, Errno> {
+        let garbage = self.world.rng.next();
+        // SAFETY: by the contract of `io_uring_enter`, what an entry names to be written is used by nobody else until
+        // its last completion, before which loans are settled.
+        unsafe { self.loans.output(address, len, garbage) }
+    }
+}
+
+/// Whether there is such an operation here.
+pub(super) fn is_simulated(opcode: u8) -> bool {
+    matches!(opcode, sys::IORING_OP_NOP | sys::IORING_OP_SOCKET | sys::IORING_OP_NOP128)
+}
+
+/// Whether the operation can take its buffer from a group.
+pub(super) fn selects_buffers(_opcode: u8) -> bool {
+    false
+}
+
+/// Checks an entry, and makes its operation.
+pub(super) fn prepare(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
+    match cx.sqe.opcode {
+        sys::IORING_OP_NOP | sys::IORING_OP_NOP128 => nop::prepare(cx),
+        _ => Err(Errno::OPNOTSUPP),
+    }
+}

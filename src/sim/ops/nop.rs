@@ -1,0 +1,40 @@
+//! `NOP`: does nothing, says what it was told to say.
+
+use super::{Operation, Outcome, Prepare, Progress, Turn};
+use crate::flags::SetupFlags;
+use rawring_sys as sys;
+use rustix::io::Errno;
+
+struct Nop {
+    outcome: Outcome,
+    /// The file that there has to be.
+    file: Option<i32>,
+}
+
+/// Flags that are simulated. There are no registered files and buffers.
+const FLAGS: u32 = sys::IORING_NOP_INJECT_RESULT | sys::IORING_NOP_FILE | sys::IORING_NOP_TW | sys::IORING_NOP_CQE32;
+
+pub(super) fn prepare(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
+    let flags = cx.sqe.op_flags;
+    if flags & !FLAGS != 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut outcome = Outcome::of(if flags & sys::IORING_NOP_INJECT_RESULT != 0 { cx.sqe.len as i32 } else { 0 });
+    if flags & sys::IORING_NOP_CQE32 != 0 {
+        if !cx.ring().flags.intersects(SetupFlags::CQE32 | SetupFlags::CQE_MIXED) {
+            return Err(Errno::INVAL);
+        }
+        outcome = outcome.wide([cx.sqe.off, cx.sqe.addr]);
+    }
+    let file = (flags & sys::IORING_NOP_FILE != 0).then_some(cx.sqe.fd);
+    Ok(Box::new(Nop { outcome, file }))
+}
+
+impl Operation for Nop {
+    fn attempt(&mut self, turn: &mut Turn<'_>) -> Progress {
+        match self.file {
+            Some(fd) if !turn.world.is_open(fd) => Progress::Done(Outcome::errno(Errno::BADF)),
+            _ => Progress::Done(self.outcome),
+        }
+    }
+}

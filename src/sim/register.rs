@@ -1,0 +1,147 @@
+//! `io_uring_register`: the few calls that are simulated. Others are answered like those of an unknown number.
+
+use std::ffi::c_void;
+use std::os::fd::{BorrowedFd, RawFd};
+
+use rustix::io::Errno;
+
+use super::ops;
+use super::release::Answer;
+use super::request::RingId;
+use super::user;
+use super::world::World;
+use rawring_sys as sys;
+
+impl World {
+    /// # Safety
+    ///
+    /// As for [`sys::io_uring_register`].
+    pub(super) unsafe fn register(&mut self, fd: RawFd, op: u32, arg: *mut c_void, count: u32) -> Result<u32, Errno> {
+        let arg = arg.expose_provenance() as u64;
+        if op == sys::IORING_REGISTER_QUERY {
+            // SAFETY: the caller's promise.
+            return unsafe { self.answer(arg, count) };
+        }
+        let id = *self.numbers.get(&fd).ok_or(Errno::BADF)?;
+        let me = std::thread::current().id();
+        if self.ring(id).owner.is_some_and(|owner| owner != me) {
+            return Err(Errno::EXIST);
+        }
+        let result = match op {
+            // SAFETY: the caller's promise.
+            sys::IORING_REGISTER_PROBE => unsafe { self.probe(arg, count) },
+            sys::IORING_REGISTER_ENABLE_RINGS if arg == 0 && count == 0 => self.enable(id),
+            // SAFETY: the caller's promise.
+            sys::IORING_REGISTER_EVENTFD if count == 1 => unsafe { self.register_eventfd(id, arg) },
+            sys::IORING_UNREGISTER_EVENTFD if arg == 0 && count == 0 => {
+                self.ring(id).eventfd.take().map(drop).ok_or(Errno::NXIO)
+            }
+            _ => Err(Errno::INVAL),
+        };
+        self.update_flags();
+        result.map(|()| 0)
+    }
+
+    /// What the kernel has of operations.
+    ///
+    /// # Safety
+    ///
+    /// `arg` is the address of a probe with room for `count` operations.
+    unsafe fn probe(&self, arg: u64, count: u32) -> Result<(), Errno> {
+        if count > 256 {
+            return Err(Errno::INVAL);
+        }
+        let operations = self.config.release().operations();
+        let count = count.min(u32::from(operations)) as usize;
+        let len = size_of::<sys::io_uring_probe>() + count * size_of::<sys::io_uring_probe_op>();
+        // SAFETY: the caller's promise.
+        let asked = unsafe { user::read(arg, len) }?;
+        if asked.iter().any(|&byte| byte != 0) {
+            return Err(Errno::INVAL);
+        }
+        let mut answer = vec![0; len];
+        (answer[0], answer[1]) = (operations - 1, count as u8);
+        let ops = &mut answer[size_of::<sys::io_uring_probe>()..];
+        for (op, bytes) in (0..).zip(ops.chunks_exact_mut(size_of::<sys::io_uring_probe_op>())) {
+            bytes[0] = op;
+            if ops::is_simulated(op) {
+                bytes[2..4].copy_from_slice(&sys::IO_URING_OP_SUPPORTED.to_ne_bytes());
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { user::write(arg, &answer) }
+    }
+
+    fn enable(&mut self, id: RingId) -> Result<(), Errno> {
+        let ring = self.ring(id);
+        if !std::mem::take(&mut ring.disabled) {
+            return Err(Errno::BADFD);
+        }
+        if ring.has(crate::flags::SetupFlags::SINGLE_ISSUER) {
+            ring.owner = Some(std::thread::current().id());
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    ///
+    /// `arg` is the address of a descriptor.
+    unsafe fn register_eventfd(&mut self, id: RingId, arg: u64) -> Result<(), Errno> {
+        if self.ring(id).eventfd.is_some() {
+            return Err(Errno::BUSY);
+        }
+        // SAFETY: the caller's promise.
+        let fd: RawFd = unsafe { user::read_struct(arg) }?;
+        if fd < 0 {
+            return Err(Errno::BADF);
+        }
+        // SAFETY: borrowed for this one call only; a number that leads nowhere is an error of the call.
+        let owned = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().map_err(|_| Errno::BADF)?;
+        self.ring(id).eventfd = Some(owned);
+        Ok(())
+    }
+
+    /// What the kernel says of itself: answers a list of questions.
+    ///
+    /// # Safety
+    ///
+    /// `arg` is the address of a list of headers, each with room for its answer.
+    unsafe fn answer(&self, mut arg: u64, count: u32) -> Result<u32, Errno> {
+        /// The kernel gives up on longer lists.
+        const LONGEST: usize = 1000;
+        if self.config.release().query(sys::IO_URING_QUERY_OPCODES).is_none() || count != 0 {
+            return Err(Errno::INVAL);
+        }
+        for _ in 0..LONGEST {
+            if arg == 0 {
+                return Ok(0);
+            }
+            // SAFETY: the caller's promise.
+            let mut header: sys::io_uring_query_hdr = unsafe { user::read_struct(arg) }?;
+            let answer: Vec<u8> = match self.config.release().query(header.query_op) {
+                Some(Ok(Answer::Opcodes(answer))) => bytes_of(&sys::io_uring_query_opcode {
+                    ring_setup_flags: self.setup_flags().bits().into(),
+                    ..answer
+                }),
+                Some(Ok(Answer::Scq(answer))) => bytes_of(&answer),
+                _ => Vec::new(),
+            };
+            let len = answer.len().min(header.size as usize);
+            header.size = len as u32;
+            header.result = if answer.is_empty() { -Errno::OPNOTSUPP.raw_os_error() } else { 0 };
+            // SAFETY: the caller's promise.
+            unsafe {
+                user::write(header.query_data, &answer[..len])?;
+                user::write(arg, &bytes_of(&header))?;
+            }
+            arg = header.next_entry;
+        }
+        Err(Errno::RANGE)
+    }
+}
+
+/// The bytes of a struct of the header, which has no padding.
+fn bytes_of<T: Copy>(value: &T) -> Vec<u8> {
+    // SAFETY: the structs that this is used for consist of integers without gaps between them.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
+}

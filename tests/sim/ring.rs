@@ -1,0 +1,132 @@
+//! The queues: positions that wrap, every kind of ring, overflow.
+
+use rawring::flags::{CqeFlags, SetupFlags};
+use rawring::op::{Nop, Nop128};
+use rawring::sim::{Config, Sim};
+use rawring::{Errno, Ring, Version};
+
+use crate::{KINDS, ring, seeds, setup};
+
+/// Submits and waits until this many completions were reaped.
+fn reap(ring: &mut Ring, count: usize) -> Vec<u64> {
+    let mut reaped = Vec::new();
+    while reaped.len() < count {
+        ring.submit_and_wait(1).expect("a wait");
+        reaped.extend(ring.completions().map(|cqe| cqe.user_data().0));
+    }
+    reaped
+}
+
+#[test]
+fn every_entry_completes_once_on_every_kind_of_ring_past_the_wrap() {
+    for &kind in KINDS {
+        seeds(|sim| {
+            let mut ring = ring(sim, 4, kind);
+            for round in 0..5 {
+                for n in 0..4 {
+                    ring.push(Nop::new().user_data(round * 4 + n)).expect("room");
+                }
+                let mut reaped = reap(&mut ring, 4);
+                reaped.sort_unstable();
+                assert_eq!(reaped, (round * 4..round * 4 + 4).collect::<Vec<_>>(), "{kind:?}");
+            }
+            assert_eq!(sim.in_flight(), 0);
+            let kept = sim.ledger().iter().all(|promise| promise.ended && promise.completions == [(0, 0)]);
+            assert!(kept, "{:?}", sim.ledger());
+        });
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let sim = Sim::new(seed);
+        let mut ring = ring(&sim, 8, SetupFlags::empty());
+        for n in 0..8 {
+            ring.push(Nop::new().user_data(n)).expect("room");
+        }
+        let order = reap(&mut ring, 8);
+        (order, sim.now())
+    };
+    assert_eq!(run(3), run(3));
+    assert!((0..20).any(|seed| run(seed).0 != run(3).0), "the seed decides nothing");
+}
+
+#[test]
+fn rings_of_every_release_begin_where_they_are_told_to() {
+    for release in [(5, 15), (5, 19), (6, 1), (6, 12), (7, 3)] {
+        let mut config = Config::new(1);
+        config.release = Version::new(release.0, release.1);
+        config.start = 77;
+        let sim = Sim::with(config);
+        let mut ring = sim.ring(2).expect("a ring");
+        ring.push(Nop::new().user_data(5)).expect("room");
+        assert_eq!(reap(&mut ring, 1), [5]);
+        let deferring = setup(&sim, 2, SetupFlags::SINGLE_ISSUER | SetupFlags::DEFER_TASKRUN).build();
+        assert_eq!(deferring.is_ok(), release >= (6, 1), "{release:?}");
+    }
+}
+
+#[test]
+fn overflow_loses_nothing_and_keeps_the_order() {
+    for &kind in KINDS {
+        seeds(|sim| {
+            let mut ring = setup(sim, 8, kind).cq_entries(8).build().expect("a ring");
+            let mut next = 0;
+            for _ in 0..4 {
+                for _ in 0..8 {
+                    while ring.room() == 0 {
+                        ring.wait_for_room().expect("room, some time");
+                    }
+                    ring.push(Nop::new().user_data(next).link()).expect("room");
+                    next += 1;
+                }
+                ring.submit().expect("a submission");
+                sim.run();
+            }
+            let mut reaped = Vec::new();
+            while reaped.len() < 32 {
+                ring.submit_and_wait(1).expect("a wait");
+                reaped.extend(ring.completions().map(|cqe| cqe.user_data().0));
+            }
+            for first in [0, 8, 16, 24] {
+                let chain = reaped.iter().copied().filter(|n| n / 8 == first / 8);
+                assert!(chain.eq(first..first + 8), "{kind:?}: {reaped:?}");
+            }
+            assert_eq!((ring.lost(), ring.overflowed()), (0, false));
+        });
+    }
+}
+
+#[test]
+fn wide_entries_and_completions_pass_the_wrap() {
+    seeds(|sim| {
+        for kind in [SetupFlags::SQE128 | SetupFlags::CQE32, SetupFlags::SQE_MIXED | SetupFlags::CQE_MIXED] {
+            let mut ring = ring(sim, 4, kind);
+            let mut seen = Vec::new();
+            for n in 0..20 {
+                let wide = n % 3 != 0;
+                if wide {
+                    ring.push128(Nop128::new().user_data(n)).expect("room");
+                } else {
+                    ring.push(Nop::new().user_data(n)).expect("room");
+                }
+                seen.extend(reap(&mut ring, 1));
+            }
+            assert!(seen.iter().copied().eq(0..20), "{kind:?}: {seen:?}");
+        }
+    });
+}
+
+#[test]
+fn a_malformed_entry_stops_the_submission_unless_told_otherwise() {
+    seeds(|sim| {
+        let mut ring = sim.ring(8).expect("a ring");
+        ring.push(Nop::new().user_data(1).personality(7)).expect("room");
+        ring.push(Nop::new().user_data(2)).expect("room");
+        assert_eq!(ring.submit(), Ok(1));
+        assert_eq!(ring.pending(), 1);
+        assert_eq!(reap(&mut ring, 2), [1, 2]);
+        assert_eq!(sim.ledger()[0].completions, [(-Errno::INVAL.raw_os_error(), CqeFlags::empty().bits())]);
+    });
+}
