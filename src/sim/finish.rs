@@ -43,7 +43,11 @@ impl World {
             Report::Shot if self.rings[&ring].has_room() => {
                 self.settle(id);
                 self.announce(id, outcome, sys::IORING_CQE_F_MORE);
-                self.request(id).stage = Stage::Ready;
+                let request = self.request(id);
+                request.stage = match (&mut request.op, request.cancelled) {
+                    (Some(op), true) => Stage::Reporting(Report::Last, op.cancelled()),
+                    _ => Stage::Ready,
+                };
             }
             Report::Sent => {
                 self.announce(id, outcome, sys::IORING_CQE_F_MORE);

@@ -34,6 +34,7 @@
 
 #![expect(dead_code, reason = "operations that wait and that use memory are added one family at a time")]
 
+mod cancel;
 mod enter;
 mod finish;
 mod ledger;

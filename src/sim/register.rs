@@ -10,7 +10,11 @@ use super::release::Answer;
 use super::request::RingId;
 use super::user;
 use super::world::World;
+use crate::version::Version;
 use rawring_sys as sys;
+
+/// The release that brought cancelling without an entry.
+const SYNC_CANCEL: Version = Version::new(6, 0);
 
 impl World {
     /// # Safety
@@ -35,6 +39,12 @@ impl World {
             sys::IORING_REGISTER_EVENTFD if count == 1 => unsafe { self.register_eventfd(id, arg) },
             sys::IORING_UNREGISTER_EVENTFD if arg == 0 && count == 0 => {
                 self.ring(id).eventfd.take().map(drop).ok_or(Errno::NXIO)
+            }
+            sys::IORING_REGISTER_SYNC_CANCEL if count == 1 && self.config.release().is(SYNC_CANCEL) => {
+                // SAFETY: the caller's promise.
+                let cancelled = unsafe { self.sync_cancel(id, arg) };
+                self.update_flags();
+                return cancelled;
             }
             _ => Err(Errno::INVAL),
         };

@@ -110,6 +110,8 @@ pub(super) struct Request {
     pub(super) skip_links: bool,
     /// The next of its chain is a `LINK_TIMEOUT` that limits it.
     pub(super) limited: bool,
+    /// It ends after the shot that it is about to report.
+    pub(super) cancelled: bool,
     /// A zero-copy send of which only the notification is to come.
     pub(super) sent: bool,
 }

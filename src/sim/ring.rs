@@ -205,6 +205,11 @@ impl Ring {
         self.layout.cq_entries
     }
 
+    /// Counts the completions that are no timeouts' own.
+    pub(super) fn events(&self) -> u32 {
+        self.tail.wrapping_sub(self.timeouts)
+    }
+
     /// Slots that hold completions.
     pub(super) fn ready(&self) -> u32 {
         self.tail.wrapping_sub(self.cq_head()).min(self.layout.cq_entries)

@@ -34,7 +34,7 @@ struct Chain {
 /// How an entry is attempted for the first time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Issue {
-    /// In the submission, if the scheduler likes.
+    /// In the submission, if the scheduler likes or the kernel always does it so.
     Inline,
     /// By a worker, later.
     Later,
@@ -99,6 +99,7 @@ impl World {
             skip: sqe.flags & sys::IOSQE_CQE_SKIP_SUCCESS != 0,
             skip_links: false,
             limited: false,
+            cancelled: false,
             sent: false,
         };
         let mut loans = Loans::default();
@@ -150,7 +151,8 @@ impl World {
         request: &mut Request,
     ) -> Result<(), Errno> {
         let sqe = taken.sqe;
-        if !self.config.release().supports(sqe.opcode) {
+        // A kernel takes no operation and no bits that it does not know.
+        if !self.config.release().supports(sqe.opcode) || !self.config.release().knows(&sqe) {
             return Err(Errno::INVAL);
         }
         let wide = matches!(sqe.opcode, sys::IORING_OP_NOP128 | sys::IORING_OP_URING_CMD128);
@@ -224,9 +226,14 @@ impl World {
             return;
         }
         let later = issue == Issue::Later || request.has(sys::IOSQE_ASYNC);
-        let odds = self.config.inline;
+        let prompt = request.op.as_ref().is_some_and(|op| op.is_prompt());
+        let inline_now = self.rng.percent(self.config.inline);
         self.start(head);
-        if !later && self.rng.percent(odds) && self.attempt(head) {
+        if later || !(prompt || inline_now) {
+            return;
+        }
+        let done = self.attempt(head);
+        if done && inline_now {
             inline.push(head);
         }
     }

@@ -5,6 +5,8 @@
 //! there, too, and never again.
 
 mod nop;
+mod ring;
+mod time;
 
 use rustix::io::Errno;
 
@@ -19,13 +21,18 @@ pub(super) trait Operation: Send {
     /// Gets on, without waiting. Called again while the answer is to wait, or to go on.
     fn attempt(&mut self, turn: &mut Turn<'_>) -> Progress;
 
+    /// Whether the kernel always makes the first attempt in the submission. Others may be left to a worker.
+    fn is_prompt(&self) -> bool {
+        false
+    }
+
     /// What the operation says when it is cancelled.
     fn cancelled(&mut self) -> Outcome {
         Outcome::errno(Errno::CANCELED)
     }
 
     /// Changes an operation that waits. `ENOENT` where it is of another kind than the change.
-    fn change(&mut self, _change: &Change, _world: &mut World) -> Result<(), Errno> {
+    fn change(&mut self, _change: &Change, _now: Time) -> Result<(), Errno> {
         Err(Errno::NOENT)
     }
 }
@@ -35,15 +42,17 @@ pub(super) trait Operation: Send {
 pub(super) enum Change {
     /// A timeout ends at another time.
     Time {
-        /// Nanoseconds, from now or of the clock.
-        time: u64,
+        /// From now, or of the clock.
+        nanoseconds: u64,
         /// Of the clock.
         absolute: bool,
     },
     /// A poll waits for other events.
     Poll {
         /// The bits of the entry: `poll(2)` events, in the kernel's order on this machine.
-        events: u32,
+        events: Option<u32>,
+        /// A new name for it.
+        user_data: Option<u64>,
     },
 }
 
@@ -114,6 +123,12 @@ impl Prepare<'_> {
         unsafe { user::read(address, len) }
     }
 
+    /// Copies a time from the user's memory.
+    pub(super) fn timespec(&self, address: u64) -> Result<sys::__kernel_timespec, Errno> {
+        // SAFETY: as in `read`, and any two numbers make a `__kernel_timespec`.
+        unsafe { user::read_struct(address) }
+    }
+
     /// Lends what the operation will read.
     pub(super) fn input(&mut self, address: u64, len: usize) -> Result<Input, Errno> {
         // SAFETY: as in `read`; until the last completion, before which loans are settled.
@@ -131,7 +146,18 @@ impl Prepare<'_> {
 
 /// Whether there is such an operation here.
 pub(super) fn is_simulated(opcode: u8) -> bool {
-    matches!(opcode, sys::IORING_OP_NOP | sys::IORING_OP_SOCKET | sys::IORING_OP_NOP128)
+    matches!(
+        opcode,
+        sys::IORING_OP_NOP
+            | sys::IORING_OP_NOP128
+            | sys::IORING_OP_TIMEOUT
+            | sys::IORING_OP_TIMEOUT_REMOVE
+            | sys::IORING_OP_LINK_TIMEOUT
+            | sys::IORING_OP_ASYNC_CANCEL
+            | sys::IORING_OP_POLL_REMOVE
+            | sys::IORING_OP_MSG_RING
+            | sys::IORING_OP_SOCKET
+    )
 }
 
 /// Whether the operation can take its buffer from a group.
@@ -143,6 +169,12 @@ pub(super) fn selects_buffers(_opcode: u8) -> bool {
 pub(super) fn prepare(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
     match cx.sqe.opcode {
         sys::IORING_OP_NOP | sys::IORING_OP_NOP128 => nop::prepare(cx),
+        sys::IORING_OP_TIMEOUT => time::timeout(cx),
+        sys::IORING_OP_TIMEOUT_REMOVE => time::remove(cx),
+        sys::IORING_OP_LINK_TIMEOUT => time::limit(cx),
+        sys::IORING_OP_ASYNC_CANCEL => ring::cancel(cx),
+        sys::IORING_OP_POLL_REMOVE => ring::poll_remove(cx),
+        sys::IORING_OP_MSG_RING => ring::message(cx),
         _ => Err(Errno::OPNOTSUPP),
     }
 }
