@@ -10,6 +10,7 @@ use super::ops::Change;
 use super::request::{Outcome, Report, Request, RequestId, RingId, Stage};
 use super::user;
 use super::world::{Time, World};
+use crate::op;
 use rawring_sys as sys;
 
 /// Which requests are meant.
@@ -116,7 +117,9 @@ impl World {
             Stage::Held | Stage::Reporting(..) => return None,
         }
         let outcome = request.op.as_mut().map_or(Outcome::errno(Errno::CANCELED), |op| op.cancelled());
-        request.stage = Stage::Reporting(Report::Last, outcome);
+        // A zero-copy send that did nothing has a notification all the same.
+        let report = if op::notifies(request.opcode) { Report::Sent } else { Report::Last };
+        request.stage = Stage::Reporting(report, outcome);
         let (timeout, ring) = (request.opcode == sys::IORING_OP_TIMEOUT, request.ring);
         if timeout {
             self.ring(ring).timeouts += 1;

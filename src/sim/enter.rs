@@ -58,7 +58,7 @@ impl World {
             if foreign {
                 return Err(Errno::EXIST);
             }
-            taken = self.submit(id, to_submit);
+            taken = self.submit(id, to_submit)?;
             if taken != to_submit {
                 self.leave(id);
                 return Ok(taken);
@@ -73,6 +73,9 @@ impl World {
                 self.wait(id, min_complete, span)
             });
             if taken == 0 {
+                if waited == Err(Errno::BADR) {
+                    self.ring(id).lost = false;
+                }
                 self.leave(id);
                 return waited.map(|()| 0);
             }
@@ -173,17 +176,21 @@ impl World {
                     return Ok(());
                 }
             }
+            let now = self.now;
             let ring = self.ring(id);
             let (_, tail) = ring.cq_positions();
+            if ring.lost {
+                return Err(Errno::BADR);
+            }
             // A timeout that ended ends the wait, too.
             if tail.wrapping_sub(target) as i32 >= 0 || ring.timeouts != timeouts {
                 return Ok(());
             }
-            if span.until.is_some_and(|until| until <= self.now) {
+            if span.until.is_some_and(|until| until <= now) {
                 return Err(Errno::TIME);
             }
-            if patient.is_some_and(|patient| patient <= self.now) {
-                if tail != start || span.until.is_none() {
+            if patient.is_some_and(|patient| patient <= now) {
+                if tail != start || ring.ready() > 0 || span.until.is_none() {
                     return Err(Errno::TIME);
                 }
                 // Nobody came so far: from now on, one is enough.

@@ -85,7 +85,12 @@ impl World {
         let request = &self.requests[&id];
         let completion = request.completion(outcome, flags);
         let ring = self.rings.get_mut(&request.ring).expect("a ring is there while it has requests");
-        if !ring.closed {
+        if ring.closed {
+            return;
+        }
+        if !ring.has_room() && self.rng.percent(self.config.lose) {
+            ring.lose();
+        } else {
             ring.post(completion);
             self.ledger.posted(id, completion.res, completion.flags);
         }

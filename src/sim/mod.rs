@@ -98,13 +98,28 @@ pub struct Config {
     pub short: u8,
     /// How often a wait is interrupted by a signal.
     pub interrupt: u8,
+    /// How often there is no memory for a request: a submission takes fewer entries, or none (`EAGAIN`). Never by
+    /// default.
+    pub starve: u8,
+    /// How often a completion that finds no room is lost (`EBADR`, [`Ring::lost`]), and not kept. Never by default.
+    pub lose: u8,
 }
 
 impl Config {
     /// Some of everything, on the newest kernel, with positions that are about to wrap.
     #[must_use]
     pub fn new(seed: u64) -> Config {
-        Config { seed, release: Release::NEWEST, start: u32::MAX - 1, inline: 50, eager: 40, short: 10, interrupt: 2 }
+        Config {
+            seed,
+            release: Release::NEWEST,
+            start: u32::MAX - 1,
+            inline: 50,
+            eager: 40,
+            short: 10,
+            interrupt: 2,
+            starve: 0,
+            lose: 0,
+        }
     }
 
     fn release(&self) -> Release {
@@ -169,6 +184,7 @@ impl Sim {
                 world.leap(Some(end));
             }
         }
+        while world.step() {}
         world.update_flags();
     }
 

@@ -76,6 +76,8 @@ pub(super) struct Ring {
     pub(super) drain_disabled: bool,
     /// Timeouts that ended: their completions do not count as events for other timeouts, and end waits.
     pub(super) timeouts: u32,
+    /// Completions were lost, and nobody was told yet.
+    pub(super) lost: bool,
     /// The user has closed it.
     pub(super) closed: bool,
     pub(super) eventfd: Option<std::os::fd::OwnedFd>,
@@ -104,6 +106,7 @@ impl Ring {
             drain_next: false,
             drain_disabled: false,
             timeouts: 0,
+            lost: false,
             closed: false,
             eventfd: None,
         };
@@ -227,6 +230,12 @@ impl Ring {
             self.set_flag(sys::IORING_SQ_CQ_OVERFLOW, true);
         }
         self.signal();
+    }
+
+    /// Counts a completion for which there was neither room nor memory.
+    pub(super) fn lose(&mut self) {
+        self.memory.word(self.layout.cq_overflow).fetch_add(1, Relaxed);
+        self.lost = true;
     }
 
     /// Moves what overflowed into the queue, as far as there is room.

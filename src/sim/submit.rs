@@ -42,12 +42,21 @@ enum Issue {
 
 impl World {
     /// Consumes up to `count` entries and tells how many it took.
-    pub(super) fn submit(&mut self, id: RingId, count: u32) -> u32 {
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if there is no memory, not even for the first.
+    pub(super) fn submit(&mut self, id: RingId, count: u32) -> Result<u32, Errno> {
         let entries = self.ring(id).waiting_entries().min(count);
         let mut left = entries;
         let mut chain = Chain::default();
         let mut inline = Vec::new();
+        let mut starved = false;
         while left > 0 {
+            starved = self.rng.percent(self.config.starve);
+            if starved {
+                break;
+            }
             let Some((slot, taken)) = self.ring(id).take() else { break };
             let (request, error) = self.consume(id, slot, taken, &mut left, &mut chain);
             left -= 1;
@@ -67,7 +76,7 @@ impl World {
         }
         self.ring(id).commit();
         self.activity();
-        entries - left
+        if starved && left == entries { Err(Errno::AGAIN) } else { Ok(entries - left) }
     }
 
     pub(super) fn ring(&mut self, id: RingId) -> &mut super::ring::Ring {

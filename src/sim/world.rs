@@ -186,7 +186,8 @@ impl World {
         let Some(ring) = self.rings.get_mut(&id) else { return };
         let waiting = ring.waiting_entries();
         if waiting > 0 {
-            self.submit(id, waiting);
+            // Without memory it tries again the next time.
+            let _starved = self.submit(id, waiting);
             return;
         }
         ring.set_flag(sys::IORING_SQ_NEED_WAKEUP, true);

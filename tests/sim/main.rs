@@ -7,6 +7,7 @@ mod chain;
 #[path = "../common/mod.rs"]
 mod common;
 mod doors;
+mod kinds;
 mod ring;
 mod time;
 
