@@ -6,6 +6,7 @@
 
 use rustix::io::Errno;
 
+use super::object::Object;
 use super::ops::Change;
 use super::request::{Outcome, Report, Request, RequestId, RingId, Stage};
 use super::user;
@@ -60,7 +61,8 @@ impl Criteria {
         if self.flags & !FLAGS != 0 || both { Err(Errno::INVAL) } else { Ok(()) }
     }
 
-    fn meets(&self, request: &Request) -> bool {
+    /// `file` is what the descriptor leads to, if that is not a ring.
+    fn meets(&self, request: &Request, file: Option<&Object>) -> bool {
         if request.ring != self.ring || request.opcode == sys::IORING_OP_LINK_TIMEOUT || request.sent {
             return false;
         }
@@ -70,7 +72,8 @@ impl Criteria {
         let by = sys::IORING_ASYNC_CANCEL_FD | sys::IORING_ASYNC_CANCEL_OP;
         let by_key = !self.has(by) || self.has(sys::IORING_ASYNC_CANCEL_USERDATA);
         let by_fd = self.has(sys::IORING_ASYNC_CANCEL_FD);
-        (!by_fd || request.fd == self.fd && request.opcode != sys::IORING_OP_TIMEOUT)
+        let uses = |file: &Object| request.file.as_ref().is_some_and(|used| used.same(file));
+        (!by_fd || file.map_or(request.fd == self.fd && request.opcode != sys::IORING_OP_TIMEOUT, uses))
             && (!self.has(sys::IORING_ASYNC_CANCEL_OP) || request.opcode == self.opcode)
             && (!by_key || request.user_data == self.key)
     }
@@ -89,7 +92,8 @@ impl World {
         if criteria.has(sys::IORING_ASYNC_CANCEL_FD) && !self.is_open(criteria.fd) {
             return Err(Errno::BADF);
         }
-        let meant = self.requests.iter().filter(|(_, request)| criteria.meets(request));
+        let file = self.objects.get(criteria.fd);
+        let meant = self.requests.iter().filter(|(_, request)| criteria.meets(request, file.as_ref()));
         let meant: Vec<_> = meant.map(|(&id, _)| id).collect();
         let mut count = 0;
         for id in meant {

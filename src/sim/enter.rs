@@ -43,6 +43,7 @@ impl World {
         if flags & (ABSENT | !self.config.release().enter_flags().bits()) != 0 {
             return Err(Errno::INVAL);
         }
+        self.notice_closed();
         let id = *self.numbers.get(&fd).ok_or(Errno::BADF)?;
         let me = std::thread::current().id();
         let ring = self.ring(id);

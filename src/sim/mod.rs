@@ -37,6 +37,7 @@
 mod cancel;
 mod enter;
 mod finish;
+mod handle;
 mod ledger;
 mod memory;
 mod object;
@@ -58,9 +59,11 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+pub use handle::Handle;
 pub use ledger::{Promise, Violation};
 
 use crate::kernel::Kernel;
+use crate::op::Opcode;
 use crate::operand::Timespec;
 use crate::ring::Ring;
 use crate::setup::{Setup, SetupError};
@@ -155,10 +158,17 @@ impl Sim {
         Setup::of(Kernel::simulated(self.clone()), entries)
     }
 
+    /// Whether this operation is simulated. All others complete with `EOPNOTSUPP`, and are not in the probe.
+    #[must_use]
+    pub fn executes(opcode: Opcode) -> bool {
+        ops::is_simulated(opcode.0)
+    }
+
     /// Lets one thing happen; `false` if nothing can happen before time passes. For rings whose polling thread works
     /// without calls, and for whoever waits by looking at the queue.
     pub fn step(&self) -> bool {
         let mut world = self.world();
+        world.notice_closed();
         let stepped = world.step();
         world.update_flags();
         stepped
@@ -178,6 +188,7 @@ impl Sim {
     /// Lets time pass: timers end, in their order, and everything happens that can.
     pub fn advance(&self, span: Duration) {
         let mut world = self.world();
+        world.notice_closed();
         let end = world.now.after(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
         while world.now < end {
             if !world.step() {

@@ -8,10 +8,11 @@
 
 use rustix::io::Errno;
 
-use crate::flags::{EnterFlags, Features, FlagInfo, SetupFlags, SqeFlags};
-use crate::op::{self, Opcode};
+use crate::flags::{EnterFlags, Features, FlagInfo, FlagNames, SetupFlags, SqeFlags};
+use crate::op::{self, Opcode, OperandInfo};
+use crate::operand::Kind;
 use crate::probe::{QUERIES, REGISTRATIONS};
-use crate::sqe::RawSqe;
+use crate::sqe::{At, RawSqe};
 use crate::version::Version;
 use rawring_sys as sys;
 
@@ -83,9 +84,26 @@ impl Release {
         (0..sys::IORING_OP_LAST).take_while(|&opcode| self.supports(opcode)).count() as u8
     }
 
-    /// Whether this variant of its operation is known: a kernel takes no bits that it does not know.
+    /// Whether this variant of its operation is known, with what it asks for. Here a kernel refuses what it does not
+    /// know; some real ones do not look.
     pub(crate) fn knows(self, sqe: &RawSqe) -> bool {
-        op::describe(sqe).is_some_and(|row| self.is(row.since))
+        op::describe(sqe)
+            .is_some_and(|row| self.is(row.since) && row.operands.iter().all(|operand| self.is_known(operand, sqe)))
+    }
+
+    /// Whether an operand is known, or not there.
+    fn is_known(self, operand: &OperandInfo, sqe: &RawSqe) -> bool {
+        let has = |&(at, bits): &(At, u64)| sqe.get(at) & bits == bits;
+        let there = match operand.sets {
+            [] => operand.at.iter().any(|&at| sqe.get(at) != 0),
+            flags => flags.iter().all(has),
+        };
+        let unknown = |flag: &FlagInfo| !self.is(flag.since) && operand.at.iter().any(|&at| has(&(at, flag.bits)));
+        match operand.kind {
+            _ if there && !self.is(operand.since) => false,
+            Kind::Flags(FlagNames::Table(table)) => !table.iter().any(unknown),
+            _ => true,
+        }
     }
 
     /// What `IORING_REGISTER_QUERY` answers; `None` where there is no such registration.

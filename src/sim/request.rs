@@ -3,6 +3,7 @@
 //! Invariant: a request is in the world's table from the moment its entry is consumed until its last completion is
 //! posted (or skipped), and in exactly one [`Stage`].
 
+use super::object::Object;
 use super::ops::Operation;
 use super::ring::Completion;
 use super::user::Loans;
@@ -96,6 +97,8 @@ pub(super) struct Request {
     pub(super) flags: u8,
     pub(super) user_data: u64,
     pub(super) fd: i32,
+    /// What the number led to when the operation started, and what it uses until it is over.
+    pub(super) file: Option<Object>,
     /// `None` while it is being attempted, or where it failed before it could be prepared.
     pub(super) op: Option<Box<dyn Operation>>,
     pub(super) loans: Loans,

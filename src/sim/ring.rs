@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::thread::ThreadId;
 
 use super::memory::Memory;
+use super::ops::Groups;
 use super::request::RequestId;
 use crate::flags::SetupFlags;
 use rawring_sys as sys;
@@ -81,6 +82,8 @@ pub(super) struct Ring {
     /// The user has closed it.
     pub(super) closed: bool,
     pub(super) eventfd: Option<std::os::fd::OwnedFd>,
+    /// Provided buffers.
+    pub(super) groups: Groups,
 }
 
 impl Ring {
@@ -109,6 +112,7 @@ impl Ring {
             lost: false,
             closed: false,
             eventfd: None,
+            groups: Groups::default(),
         };
         let sys::Layout { sq_entries, cq_entries, .. } = ring.layout;
         for (offset, value) in [

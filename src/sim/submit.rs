@@ -100,6 +100,7 @@ impl World {
             flags: sqe.flags,
             user_data: sqe.user_data,
             fd: sqe.fd,
+            file: None,
             op: None,
             loans: Loans::default(),
             stage: Stage::Held,
@@ -262,6 +263,10 @@ impl World {
     pub(super) fn start(&mut self, id: RequestId) {
         let request = self.requests.get_mut(&id).expect("a request to start");
         request.stage = Stage::Ready;
+        // A worker looks for itself, when it comes to it.
+        if !request.has(sys::IOSQE_ASYNC | sys::IOSQE_FIXED_FILE) && ops::takes_file(request.opcode) {
+            request.file = self.objects.get(request.fd);
+        }
         if !request.limited {
             return;
         }

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 
 use super::Config;
+use super::handle::Ends;
 use super::ledger::{Ledger, Violation};
+use super::object::Objects;
 use super::request::{Report, Request, RequestId, RingId, Stage};
 use super::ring::{Poller, Ring};
 use super::rng::Rng;
@@ -55,6 +57,9 @@ pub(super) struct World {
     pub(super) now: Time,
     /// Which ring a descriptor leads to.
     pub(super) numbers: BTreeMap<RawFd, RingId>,
+    /// What every other descriptor leads to.
+    pub(super) objects: Objects,
+    pub(super) ends: Ends,
     pub(super) rings: BTreeMap<RingId, Ring>,
     pub(super) requests: BTreeMap<RequestId, Request>,
     pub(super) ledger: Ledger,
@@ -72,6 +77,8 @@ impl World {
             config,
             now: DAWN,
             numbers: BTreeMap::new(),
+            objects: Objects::default(),
+            ends: Ends::default(),
             rings: BTreeMap::new(),
             requests: BTreeMap::new(),
             ledger: Ledger::default(),
@@ -89,7 +96,7 @@ impl World {
 
     /// Whether a number leads to anything.
     pub(super) fn is_open(&self, fd: RawFd) -> bool {
-        self.numbers.contains_key(&fd)
+        self.numbers.contains_key(&fd) || self.objects.get(fd).is_some()
     }
 
     pub(super) fn add_ring(&mut self, fd: RawFd, ring: Ring) {

@@ -7,8 +7,10 @@ mod chain;
 #[path = "../common/mod.rs"]
 mod common;
 mod doors;
+mod files;
 mod kinds;
 mod ring;
+mod sockets;
 mod time;
 
 use std::collections::BTreeMap;

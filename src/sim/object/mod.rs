@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, Shutdown};
 
 mod counter;
 mod datagram;
@@ -32,7 +32,6 @@ pub(crate) enum Attempt<T> {
 }
 
 use Attempt::{Blocked, Ready};
-#[cfg_attr(not(test), expect(unused_imports, reason = "the process that has such a table follows"))]
 pub(crate) use table::Objects;
 
 impl<T> Attempt<T> {
@@ -128,9 +127,14 @@ impl Object {
         matches!(*self.0, Kind::File(_))
     }
 
-    /// Whether an offset other than 0 and -1 means something.
-    pub(crate) fn is_seekable(&self) -> bool {
-        self.is_file()
+    /// Whether part of a transfer is a transfer: not of messages and counters.
+    pub(crate) fn may_be_short(&self) -> bool {
+        matches!(*self.0, Kind::File(_) | Kind::Pipe(_) | Kind::Stream(_))
+    }
+
+    /// Whether there is more to receive or to accept.
+    pub(crate) fn has_more(&self) -> bool {
+        self.is_socket() && self.poll().contains(PollFlags::IN)
     }
 
     /// Whether this is a socket.
@@ -176,8 +180,8 @@ impl Object {
         }
     }
 
-    /// As `send(2)`. None of the flags changes what is done here.
-    pub(crate) fn send(&self, bytes: &[u8], _flags: SendFlags) -> Attempt<usize> {
+    /// As `send(2)`.
+    pub(crate) fn send(&self, bytes: &[u8]) -> Attempt<usize> {
         match &*self.0 {
             Kind::Stream(socket) => socket.send(bytes),
             Kind::Datagram(socket) => socket.send(bytes),

@@ -4,16 +4,31 @@
 //! its [`Turn`]. What the kernel checks when it consumes an entry is checked in `prepare`; argument structs are read
 //! there, too, and never again.
 
+mod buffers;
+mod connect;
+mod file;
+mod msg;
 mod nop;
+mod poll;
+mod recv;
 mod ring;
+mod rw;
+mod send;
 mod time;
+mod transfer;
+
+pub(super) use buffers::Groups;
 
 use rustix::io::Errno;
 
+use super::object::Object;
 use super::request::{Outcome, Request, RequestId, RingId};
 use super::ring::Ring;
 use super::user::{self, Input, Loans, Output};
 use super::world::{Time, World};
+use crate::op::{self, OperandInfo};
+use crate::operand::Kind;
+use crate::sqe::At;
 use rawring_sys as sys;
 
 /// A prepared operation.
@@ -90,6 +105,34 @@ impl Turn<'_> {
         self.request.loans.write(output, at, bytes);
     }
 
+    /// How much of the user's memory a loan is.
+    pub(super) fn room(&self, output: Output) -> usize {
+        self.request.loans.len(output)
+    }
+
+    /// Lends memory that the entry does not name: a provided buffer, which the kernel picks when it needs one.
+    pub(super) fn output(&mut self, address: u64, len: usize) -> Result<Output, Errno> {
+        let garbage = self.world.rng.next();
+        // SAFETY: who provides a buffer leaves it to the kernel until a completion names it, and loans are settled
+        // before that.
+        unsafe { self.request.loans.output(address, len, garbage) }
+    }
+
+    /// The provided buffers of the ring.
+    pub(super) fn groups(&mut self) -> &mut Groups {
+        &mut self.world.ring(self.request.ring).groups
+    }
+
+    /// What the entry's descriptor led to when the operation started. It stays that, whatever becomes of the number.
+    pub(super) fn object(&mut self) -> Result<Object, Errno> {
+        // There is no table of registered files.
+        let late = self.request.has(sys::IOSQE_ASYNC) && !self.request.has(sys::IOSQE_FIXED_FILE);
+        if late && self.request.file.is_none() {
+            self.request.file = self.world.objects.get(self.request.fd);
+        }
+        self.request.file.clone().ok_or(Errno::BADF)
+    }
+
     /// How much of `len` is transferred where the kernel may do less: mostly all of it, and never nothing.
     pub(super) fn short(&mut self, len: usize) -> usize {
         let odds = self.world.config.short;
@@ -144,37 +187,66 @@ impl Prepare<'_> {
     }
 }
 
+/// Checks an entry, and makes its operation.
+type Make = fn(&mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno>;
+
+/// The operations that there are here.
+fn make(opcode: u8) -> Option<Make> {
+    Some(match opcode {
+        sys::IORING_OP_NOP | sys::IORING_OP_NOP128 => nop::prepare,
+        sys::IORING_OP_READ | sys::IORING_OP_READV => rw::read,
+        sys::IORING_OP_READ_MULTISHOT => rw::read_multishot,
+        sys::IORING_OP_WRITE | sys::IORING_OP_WRITEV => rw::write,
+        sys::IORING_OP_FSYNC => file::fsync,
+        sys::IORING_OP_FTRUNCATE => file::truncate,
+        sys::IORING_OP_CLOSE => file::close,
+        sys::IORING_OP_POLL_ADD => poll::prepare,
+        sys::IORING_OP_SEND | sys::IORING_OP_SENDMSG => send::send,
+        sys::IORING_OP_SEND_ZC | sys::IORING_OP_SENDMSG_ZC => send::send_zc,
+        sys::IORING_OP_RECV | sys::IORING_OP_RECVMSG => recv::prepare,
+        sys::IORING_OP_SOCKET => connect::socket,
+        sys::IORING_OP_CONNECT => connect::connect,
+        sys::IORING_OP_ACCEPT => connect::accept,
+        sys::IORING_OP_SHUTDOWN => connect::shutdown,
+        sys::IORING_OP_TIMEOUT => time::timeout,
+        sys::IORING_OP_TIMEOUT_REMOVE => time::remove,
+        sys::IORING_OP_LINK_TIMEOUT => time::limit,
+        sys::IORING_OP_ASYNC_CANCEL => ring::cancel,
+        sys::IORING_OP_POLL_REMOVE => ring::poll_remove,
+        sys::IORING_OP_MSG_RING => ring::message,
+        sys::IORING_OP_PROVIDE_BUFFERS => buffers::provide,
+        sys::IORING_OP_REMOVE_BUFFERS => buffers::remove,
+        _ => return None,
+    })
+}
+
 /// Whether there is such an operation here.
 pub(super) fn is_simulated(opcode: u8) -> bool {
-    matches!(
-        opcode,
-        sys::IORING_OP_NOP
-            | sys::IORING_OP_NOP128
-            | sys::IORING_OP_TIMEOUT
-            | sys::IORING_OP_TIMEOUT_REMOVE
-            | sys::IORING_OP_LINK_TIMEOUT
-            | sys::IORING_OP_ASYNC_CANCEL
-            | sys::IORING_OP_POLL_REMOVE
-            | sys::IORING_OP_MSG_RING
-            | sys::IORING_OP_SOCKET
-    )
+    make(opcode).is_some()
+}
+
+/// Whether every entry of the operation names a file.
+pub(super) fn takes_file(opcode: u8) -> bool {
+    let names =
+        |operand: &OperandInfo| operand.required && matches!(operand.kind, Kind::File) && operand.at == [At::FD];
+    op::all().any(|row| row.opcode.0 == opcode && row.operands.iter().any(names))
 }
 
 /// Whether the operation can take its buffer from a group.
-pub(super) fn selects_buffers(_opcode: u8) -> bool {
-    false
+pub(super) fn selects_buffers(opcode: u8) -> bool {
+    matches!(
+        opcode,
+        sys::IORING_OP_READ
+            | sys::IORING_OP_READV
+            | sys::IORING_OP_READ_MULTISHOT
+            | sys::IORING_OP_RECV
+            | sys::IORING_OP_RECVMSG
+    )
 }
 
 /// Checks an entry, and makes its operation.
 pub(super) fn prepare(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
-    match cx.sqe.opcode {
-        sys::IORING_OP_NOP | sys::IORING_OP_NOP128 => nop::prepare(cx),
-        sys::IORING_OP_TIMEOUT => time::timeout(cx),
-        sys::IORING_OP_TIMEOUT_REMOVE => time::remove(cx),
-        sys::IORING_OP_LINK_TIMEOUT => time::limit(cx),
-        sys::IORING_OP_ASYNC_CANCEL => ring::cancel(cx),
-        sys::IORING_OP_POLL_REMOVE => ring::poll_remove(cx),
-        sys::IORING_OP_MSG_RING => ring::message(cx),
-        _ => Err(Errno::OPNOTSUPP),
-    }
+    let make = make(cx.sqe.opcode).ok_or(Errno::OPNOTSUPP)?;
+    // Bits that a release does not know, it refuses.
+    if cx.world.config.release().knows(&cx.sqe) { make(cx) } else { Err(Errno::INVAL) }
 }
