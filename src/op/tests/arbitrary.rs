@@ -98,7 +98,7 @@ fn item_27_setters_change_only_their_own_bits_and_decoding_gives_back_what_was_b
         let mut source = Source::new(row, bytes, &memory);
         let entry = (row.arbitrary)(&mut source);
         let text = format!("{entry:?}");
-        let checked = source.stray.map_or(Ok(()), Err).and_then(|()| check(row, &entry, &text, &source.said));
+        let checked = source.wrong.map_or(Ok(()), Err).and_then(|()| check(row, &entry, &text, &source.said));
         checked.map_err(|why| TestCaseError::fail(format!("{why}, in {text}")))
     });
 }

@@ -3,7 +3,8 @@
 //! its lines in [`super::drawn`], and the compiler says so.
 //!
 //! The source is a string of bytes, so that proptest can make a failure smaller: what is left out draws zeros. It
-//! watches every step. Right after a setter has run, no bit may have changed but those that its operand declares.
+//! watches every step: right after a setter has run, the bits that its operand brings have to be there, and no bit may
+//! have changed but those that it declares.
 
 use bumpalo::Bump;
 
@@ -39,11 +40,13 @@ pub(crate) struct Source<'a> {
     at: &'static [At],
     /// The bits that the current step may change.
     may: [u8; 64],
+    /// The bits that it has to set.
+    must: Vec<(At, u64)>,
     before: RawSqe,
     /// Setters left to call.
     steps: usize,
-    /// The first change of a bit that was nobody's to change.
-    pub(super) stray: Option<String>,
+    /// The first change of a bit that was nobody's to change, or bit that should have changed.
+    pub(super) wrong: Option<String>,
     /// The latest of each operand.
     pub(super) said: BTreeMap<&'static str, Said>,
 }
@@ -63,9 +66,10 @@ impl<'a> Source<'a> {
             row,
             at: &[],
             may: [0; 64],
+            must: Vec::new(),
             before: RawSqe::ZERO,
             steps: 0,
-            stray: None,
+            wrong: None,
             said: BTreeMap::new(),
         };
         source.before.opcode = row.opcode.0;
@@ -95,6 +99,7 @@ impl<'a> Source<'a> {
         }
         let sets = row.map_or(&[][..], |operand| operand.sets);
         sets.iter().chain(T::SIDE).for_each(|&(at, bits)| self.may_change(at, bits));
+        self.must.extend(sets);
         self.said.insert(name, said);
         value
     }
@@ -105,12 +110,17 @@ impl<'a> Source<'a> {
         self.may = *mask.as_bytes();
     }
 
-    /// A step is done, and this is the entry now: only what it may change may have changed.
+    /// A step is done, and this is the entry now: only what it may change has changed, and what it must.
     pub(crate) fn done(&mut self, entry: &RawSqe) {
         for (i, (old, new)) in self.before.as_bytes().iter().zip(entry.as_bytes()).enumerate() {
-            if (old ^ new) & !self.may[i] != 0 && self.stray.is_none() {
+            if (old ^ new) & !self.may[i] != 0 && self.wrong.is_none() {
                 let said = &self.said;
-                self.stray = Some(format!("byte {i} went from {old:#x} to {new:#x} with the last of {said:?}"));
+                self.wrong = Some(format!("byte {i} went from {old:#x} to {new:#x} with the last of {said:?}"));
+            }
+        }
+        for (at, bits) in self.must.drain(..) {
+            if entry.get(at) & bits != bits && self.wrong.is_none() {
+                self.wrong = Some(format!("{bits:#x} is not in {} with the last of {:?}", at.name(), self.said));
             }
         }
         self.before = *entry;
