@@ -47,8 +47,9 @@ pub(crate) struct Sq {
     next: Pos,
     /// The tail that the kernel sees.
     published: Pos,
-    /// Where the last two-slot entry of a mixed ring ended.
-    wide_end: Option<Pos>,
+    /// Where entries of two slots end, in a mixed ring: those that are not published yet, and with `rewind` those that
+    /// the kernel has not taken.
+    wide_ends: Vec<Pos>,
 }
 
 /// The shared words of a submission queue.
@@ -64,7 +65,7 @@ impl Sq {
         let SqWords { head, tail, flags, dropped } = words;
         // Relaxed: nobody else writes our tail.
         let start = if mode.rewind { Pos(0) } else { Pos(tail.load(Ordering::Relaxed)) };
-        Sq { head, tail, flags, dropped, slots, mode, next: start, published: start, wide_end: None }
+        Sq { head, tail, flags, dropped, slots, mode, next: start, published: start, wide_ends: Vec::new() }
     }
 
     /// The kernel's head, never a cached one: after a short submit it lags behind what was published.
@@ -152,7 +153,7 @@ impl Sq {
         self.next = self.next.plus(1);
         self.write(&RawSqe::from_bytes(*second));
         self.next = self.next.plus(1);
-        self.wide_end = Some(self.next);
+        self.wide_ends.push(self.next);
         Ok(())
     }
 
@@ -163,7 +164,7 @@ impl Sq {
         nop.opcode = sys::IORING_OP_NOP;
         nop.flags = sys::IOSQE_CQE_SKIP_SUCCESS;
         if self.next != self.published {
-            let slots = if self.wide_end == Some(self.next) { 2 } else { 1 };
+            let slots = if self.wide_ends.last() == Some(&self.next) { 2 } else { 1 };
             let before = Pos(self.next.0.wrapping_sub(slots));
             // SAFETY: the entry before `next` is ours: it is not published yet.
             let flags = self.slots.at(before).with(|slot| unsafe { (*slot).flags });
@@ -197,8 +198,8 @@ impl Sq {
         let keep = if self.next.since(bottom) < self.next.since(from) { bottom } else { from };
         let taken = self.next.since(keep);
         let published = self.next.since(self.published) < taken;
+        self.wide_ends.retain(|end| self.next.since(*end) >= taken);
         self.next = keep;
-        self.wide_end = None;
         if published {
             self.store_tail();
         }
@@ -215,6 +216,7 @@ impl Sq {
     fn store_tail(&mut self) {
         self.published = self.next;
         if !self.mode.rewind {
+            self.wide_ends.clear();
             // Release: pairs with the kernel's load-acquire of the tail in io_sqring_entries; without it a polling
             // thread could read a slot before the entry is in it.
             self.tail.store(self.next.0, Ordering::Release);
@@ -282,6 +284,8 @@ impl Sq {
                 to.with_mut(|to| unsafe { to.write(unit) });
             }
         }
+        self.wide_ends.retain(|end| end.0 > taken);
+        self.wide_ends.iter_mut().for_each(|end| end.0 -= taken);
         self.next = Pos(left);
         self.published = Pos(0);
     }

@@ -11,6 +11,7 @@ use crate::sync::Ordering;
 use kernel::Shared;
 use rawring_sys as sys;
 
+mod arbitrary;
 mod kernel;
 
 const START: u32 = u32::MAX - 1;

@@ -139,7 +139,7 @@ fn any_entry() -> impl Strategy<Value = RawSqe> {
 }
 
 proptest! {
-    #![proptest_config(Config::with_cases(4096))]
+    #![proptest_config(Config { cases: 4096, failure_persistence: None, ..Config::default() })]
 
     /// Whatever is known or unknown of an entry: another bit is another text.
     #[test]
