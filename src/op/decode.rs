@@ -153,13 +153,14 @@ fn operands(row: &OpInfo, sqe: &RawSqe, out: &mut fmt::DebugStruct<'_, '_>, seen
     }
     for operand in row.operands {
         let changed = operand.at.iter().any(|&at| sqe.get(at) != row.initial(at));
-        // An operand that brings flags along is there if they are, even with the value 0.
-        let brought = !operand.sets.is_empty() && operand.sets.iter().all(|&(at, bits)| sqe.get(at) & bits == bits);
-        operand.at.iter().for_each(|at| seen.field(*at));
-        if brought {
+        // An operand that brings flags along is there if they are, even with the value 0. Without them the kernel does
+        // not look at it: then its bytes are none of its.
+        let brought = operand.sets.iter().all(|&(at, bits)| sqe.get(at) & bits == bits);
+        if operand.required || brought {
+            operand.at.iter().for_each(|at| seen.field(*at));
             operand.sets.iter().for_each(|&(at, bits)| seen.bits(at, bits));
         }
-        if operand.required || changed || brought {
+        if operand.required || brought && (changed || !operand.sets.is_empty()) {
             out.field(operand.name, &Value(sqe, operand.at, operand.kind));
         }
     }

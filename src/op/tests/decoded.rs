@@ -31,6 +31,7 @@ fn store(row: &OpInfo, sqe: &mut RawSqe, operand: &OperandInfo, seed: u64) -> St
     let first = places[0];
     // Within any field's size, and nonzero.
     let value = 0x10 + seed;
+    operand.sets.iter().for_each(|&(at, bits)| sqe.set(at, sqe.get(at) | bits));
     let expected = match operand.kind {
         Kind::Flags(names) => {
             let (bits, name) = flag(row, sqe, first, names);
@@ -105,6 +106,19 @@ fn what_was_not_set_is_not_printed() {
             assert!(!text.contains(&format!(", {}: ", operand.name)), "{} in {text}", operand.name);
         }
     }
+}
+
+#[test]
+fn a_field_that_the_kernel_does_not_look_at_is_no_operand() {
+    // SAFETY: the entry is printed, never submitted.
+    let mut sqe = *Sqe::from(unsafe { PollUpdateUserData::new(7, 8) }).raw();
+    let mask = crate::operand::swap_poll(1);
+    sqe.set(At::POLL32_EVENTS, mask.into());
+    let fields = format!("target: 0x7, user_data_after: 0x8, user_data: 0x0, rw_flags: {mask:#x} }}");
+    assert!(text(&sqe, [0; 64]).ends_with(&fields), "{}", text(&sqe, [0; 64]));
+    sqe.set(At::LEN, sqe.get(At::LEN) | u64::from(sys::IORING_POLL_UPDATE_EVENTS));
+    let fields = "target: 0x7, user_data_after: 0x8, events: IN, user_data: 0x0 }";
+    assert!(text(&sqe, [0; 64]).ends_with(fields), "{}", text(&sqe, [0; 64]));
 }
 
 #[test]
