@@ -47,8 +47,7 @@ pub(crate) struct Sq {
     next: Pos,
     /// The tail that the kernel sees.
     published: Pos,
-    /// Where entries of two slots end, in a mixed ring: those that are not published yet, and with `rewind` those that
-    /// the kernel has not taken.
+    /// Where entries of two slots end that are not published yet, in a mixed ring.
     wide_ends: Vec<Pos>,
 }
 
@@ -139,7 +138,8 @@ impl Sq {
         if !self.mode.mixed {
             return Err(NoSlot::NotWide);
         }
-        // Both halves have to be neighbours. At the last slot a filler that completes silently moves them to the first.
+        // Both halves have to be neighbours. At the last slot a filler that completes silently moves them to the first;
+        // where entries are always taken from index 0 there is no room for that.
         let at_end = self.next.0 & self.slots.mask == self.slots.mask;
         if self.room() < if at_end { 3 } else { 2 } {
             return Err(NoSlot::Full);
@@ -215,8 +215,8 @@ impl Sq {
     #[inline(always)]
     fn store_tail(&mut self) {
         self.published = self.next;
+        self.wide_ends.clear();
         if !self.mode.rewind {
-            self.wide_ends.clear();
             // Release: pairs with the kernel's load-acquire of the tail in io_sqring_entries; without it a polling
             // thread could read a slot before the entry is in it.
             self.tail.store(self.next.0, Ordering::Release);
@@ -284,8 +284,6 @@ impl Sq {
                 to.with_mut(|to| unsafe { to.write(unit) });
             }
         }
-        self.wide_ends.retain(|end| end.0 > taken);
-        self.wide_ends.iter_mut().for_each(|end| end.0 -= taken);
         self.next = Pos(left);
         self.published = Pos(0);
     }
