@@ -136,7 +136,7 @@ build_tests() {
     sed -n 's/.*"target":{"kind":\["\([a-z]*\)"\].*"name":"\([^"]*\)","src_path".*"executable":"\([^"]*\)".*/\2 \3/p' \
         "$out.json" >"$out.list"
     while read -r name file; do
-        case $name in compile_fail | cli | uapi) continue ;; esac
+        case $name in compile_fail | cli | uapi | fuzz) continue ;; esac
         strip -o "$out/$name" "$file" 2>/dev/null || cp "$file" "$out/$name"
     done <"$out.list"
     [ -n "$(ls "$out")" ] || cannot "the build for $target made no test binaries"

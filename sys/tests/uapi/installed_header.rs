@@ -34,17 +34,6 @@ fn counts(name: &str) -> bool {
     ["_LAST", "_MAX", "_END"].iter().any(|end| name.ends_with(end)) || name == "IORING_URING_CMD_MASK"
 }
 
-/// Whether a field is space from which a later release may take some.
-fn reserved(path: &str) -> bool {
-    let field = path.trim_start_matches('_');
-    ["resv", "rsvd", "pad", "reserved"].iter().any(|start| field.starts_with(start))
-}
-
-/// Whether a struct may grow: answers to queries have a size that goes with them.
-fn grows(name: &str) -> bool {
-    name.starts_with("io_uring_query_")
-}
-
 #[test]
 fn the_installed_headers_agree() {
     let said = match compare() {
@@ -82,13 +71,13 @@ fn compare() -> Result<usize, String> {
     }
     for name in table.structs.keys() {
         let Some(body) = body(&text, name) else { continue };
-        if !grows(name) {
+        if !layouts::grows(name) {
             writeln!(program, "printf(\"{name} %zu\\n\", sizeof(struct {name}));").unwrap();
         }
         writeln!(program, "printf(\"{name}:align %zu\\n\", _Alignof(struct {name}));").unwrap();
         for (_, path) in table.fields.keys().filter(|key| key.0 == *name) {
             let words: BTreeSet<&str> = body.split(|c: char| c != '_' && !c.is_ascii_alphanumeric()).collect();
-            if path.split('.').any(|step| reserved(step) || !words.contains(step)) {
+            if path.split('.').any(|step| layouts::reserved(step) || !words.contains(step)) {
                 continue;
             }
             writeln!(program, "printf(\"{name}.{path} %zu\\n\", offsetof(struct {name}, {path}));").unwrap();
@@ -116,12 +105,7 @@ fn judge(output: &str, binary: &Path) -> Result<usize, String> {
         ours.insert(name.to_owned(), size as u64);
         ours.insert(format!("{name}:align"), align as u64);
     }
-    // Of the entry, all C names, not only those of the flat struct.
-    for field in rawring_sys::SqeField::ALL {
-        ours.insert(format!("io_uring_sqe.{}", field.name()), field.offset() as u64);
-        ours.insert(format!("io_uring_sqe.{}:size", field.name()), field.size() as u64);
-    }
-    for (name, path, offset, size) in layouts::fields().into_iter().filter(|field| field.0 != "io_uring_sqe") {
+    for (name, path, offset, size) in layouts::c_fields() {
         ours.insert(format!("{name}.{path}"), offset as u64);
         ours.insert(format!("{name}.{path}:size"), size as u64);
     }

@@ -12,6 +12,23 @@ pub type Struct = (&'static str, usize, usize);
 /// Struct, C path, offset and size of a field.
 pub type Field = (&'static str, &'static str, usize, usize);
 
+/// Whether a field is space from which a later release may take some.
+pub fn reserved(path: &str) -> bool {
+    let field = path.trim_start_matches('_');
+    ["resv", "rsvd", "pad", "reserved"].iter().any(|start| field.starts_with(start))
+}
+
+/// Whether a struct may grow: answers to queries have a size that goes with them.
+pub fn grows(name: &str) -> bool {
+    name.starts_with("io_uring_query_")
+}
+
+/// The fields under all their C names: those of the entry are more than the flat struct has.
+pub fn c_fields() -> Vec<Field> {
+    let entry = SqeField::ALL.iter().map(|field| ("io_uring_sqe", field.name(), field.offset(), field.size()));
+    entry.chain(fields().into_iter().filter(|field| field.0 != "io_uring_sqe")).collect()
+}
+
 macro_rules! layouts {
     ($($name:ident { $($($step:ident).+ $(as $path:literal)?,)* })*) => {
         pub fn structs() -> Vec<Struct> {
