@@ -1,10 +1,11 @@
 //! The safe doors on simulated kernels.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use rawring::op::{Nop, Timeout};
+use rawring::op::{Nop, Opcode, Read, SendZc, Timeout};
 use rawring::operand::Timespec;
-use rawring::{Event, InFlight};
+use rawring::{Errno, Event, InFlight};
 
 use crate::{KINDS, ring, seeds};
 
@@ -22,6 +23,8 @@ fn a_scope_ends_with_nothing_in_flight_also_on_panic() {
             })
             .expect("a scope");
             assert_eq!(sim.in_flight(), 0, "{kind:?}");
+            let nop = Opcode(rawring::sys::IORING_OP_NOP);
+            assert!(sim.ledger().iter().all(|promise| promise.opcode != nop), "what was not submitted ran");
             let panicked = catch_unwind(AssertUnwindSafe(|| {
                 ring.scope(|s| {
                     s.push(Timeout::new(&LONG).link()).expect("room");
@@ -95,6 +98,81 @@ fn a_closed_ring_ends_what_it_had_some_time_later() {
             drop(ring);
             sim.run();
             assert_eq!(sim.in_flight(), 0, "{kind:?}");
+        });
+    }
+}
+
+#[test]
+fn memory_that_a_scope_lends_is_garbage_until_its_completion() {
+    seeds(|sim| {
+        let mut ring = sim.ring(4).expect("a ring");
+        let (reader, writer) = sim.pipe().expect("a pipe");
+        let mut text = *b"before";
+        let early = text.as_ptr().expose_provenance();
+        let read = ring.scope(|s| {
+            s.push(Read::new(&reader, &mut text)).expect("room");
+            s.submit().expect("a submission");
+            // SAFETY: the memory is there. Looking at it now is what the borrow forbids, and what nobody could do in safe
+            // code; the simulated kernel writes only inside of calls.
+            let seen = unsafe { std::ptr::with_exposed_provenance::<[u8; 6]>(early).read_volatile() };
+            assert!(seen.iter().all(|&byte| byte >= 0x80), "{seen:?}");
+            writer.write(b"after").expect("room in the pipe");
+            let mut read = 0;
+            s.finish(|cqe| read = cqe.result().expect("bytes") as usize).expect("a wait");
+            read
+        });
+        let read = read.expect("a scope");
+        // Less than there was may have been read, and the rest is as it was.
+        assert_eq!((&text[..read], &text[read..]), (&b"after"[..read], &b"before"[read..]));
+    });
+}
+
+#[test]
+fn a_zero_copy_send_gives_its_state_back_with_the_notification() {
+    for &kind in KINDS {
+        seeds(|sim| {
+            let mut ring = InFlight::new(ring(sim, 8, kind)).expect("fit");
+            let (one, other) = sim.stream_pair().expect("a pair");
+            let ticket = ring.start((one, vec![9_u8; 5000]), |(one, bytes)| SendZc::new(&*one, &*bytes).into());
+            let ticket = ticket.expect("room");
+            let (mut reported, mut received) = (None, Vec::new());
+            let done = loop {
+                match ring.wait_event().expect("an event") {
+                    Event::More(of, cqe) => {
+                        assert_eq!(of, ticket);
+                        assert!(reported.replace(cqe.result()).is_none(), "reported twice");
+                        received.extend(other.read(8192).unwrap_or_default());
+                    }
+                    Event::Done(done) => break done,
+                    Event::Foreign(cqe) => panic!("whose is {cqe:?}?"),
+                }
+            };
+            assert!(done.notification.is_some());
+            assert_eq!((reported, done.ticket), (Some(done.cqe.result()), ticket));
+            assert_eq!(done.cqe.result(), Ok(received.len() as u32), "{kind:?}");
+            assert_eq!(done.state.1, [9; 5000]);
+        });
+    }
+}
+
+#[test]
+fn a_dropped_table_waits_for_what_it_lent() {
+    for &kind in KINDS {
+        seeds(|sim| {
+            let (reader, writer) = sim.pipe().expect("a pipe");
+            let mut ring = InFlight::new(ring(sim, 8, kind)).expect("fit");
+            for _ in 0..3 {
+                let state = (reader.as_fd().try_clone_to_owned().expect("a descriptor"), [0_u8; 32]);
+                // A duplicate is another number, which the simulated kernel does not know.
+                let refused = ring.start(state, |(fd, bytes)| Read::new(&*fd, bytes).into());
+                refused.expect("room");
+            }
+            ring.start((OwnedFd::from(reader), [0; 32]), |(fd, bytes)| Read::new(&*fd, bytes).into()).expect("room");
+            ring.submit().expect("a submission");
+            drop(ring);
+            assert_eq!(sim.in_flight(), 0, "{kind:?}");
+            // The reader went with its state.
+            assert_eq!(writer.write(b"to nobody"), Err(Errno::PIPE));
         });
     }
 }

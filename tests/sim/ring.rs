@@ -130,3 +130,37 @@ fn a_malformed_entry_stops_the_submission_unless_told_otherwise() {
         assert_eq!(sim.ledger()[0].completions, [(-Errno::INVAL.raw_os_error(), CqeFlags::empty().bits())]);
     });
 }
+
+#[test]
+fn item_7_what_overflowed_comes_with_the_next_submission() {
+    for &kind in KINDS {
+        seeds(|sim| {
+            let mut ring = setup(sim, 4, kind).cq_entries(4).build().expect("a ring");
+            for n in 0..8 {
+                ring.push(Nop::new().user_data(n)).expect("room");
+                ring.submit().expect("a submission");
+                ring.get_events().expect("a visit");
+                sim.run();
+            }
+            assert!(ring.overflowed(), "{kind:?}");
+            let mut seen = ring.completions().count();
+            // No call that asks for completions, and nothing new to submit: the flag alone makes the visit.
+            ring.submit().expect("nothing to submit");
+            seen += ring.completions().count();
+            assert_eq!((seen, ring.overflowed()), (8, false), "{kind:?}");
+        });
+    }
+}
+
+#[test]
+fn item_22_a_chain_goes_on_past_the_filler_of_a_mixed_ring() {
+    seeds(|sim| {
+        let mut ring = ring(sim, 4, SetupFlags::SQE_MIXED);
+        // Positions start two slots before the wrap, so the wide entry has a filler before it.
+        ring.push(Nop::new().result(-5).user_data(1).link()).expect("room");
+        ring.push128(Nop128::new().user_data(2)).expect("room");
+        let outcomes = crate::reap(&mut ring, 2);
+        assert_eq!(outcomes[&2], [crate::failed(Errno::CANCELED)]);
+        assert_eq!(sim.ledger().len(), 3, "no filler was needed");
+    });
+}
