@@ -104,6 +104,23 @@ mod tests {
     }
 
     #[test]
+    fn advice_is_stored_as_the_kernels_number() {
+        let numbers = [
+            (Advice::Normal, libc::MADV_NORMAL),
+            (Advice::Random, libc::MADV_RANDOM),
+            (Advice::WillNeed, libc::MADV_WILLNEED),
+            (Advice::DontNeed, libc::MADV_NORMAL),
+            (Advice::LinuxDontNeed, libc::MADV_DONTNEED),
+            (Advice::LinuxFree, libc::MADV_FREE),
+        ];
+        for (advice, number) in numbers {
+            // SAFETY: the entry is never submitted.
+            let op = unsafe { Madvise::new(core::ptr::null_mut(), 1u64, advice) };
+            assert_eq!(Sqe::from(op).get(At::FADVISE_ADVICE), number as u64, "{advice:?}");
+        }
+    }
+
+    #[test]
     fn filling_a_group_picks_nothing_from_it() {
         let sqe = Sqe::from(RemoveBuffers::new(3, Group(9)));
         assert_eq!((sqe.get(At::BUF_GROUP), sqe.get(At::FD)), (9, 3));

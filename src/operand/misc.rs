@@ -134,7 +134,14 @@ impl Operand for Advice {
     const KIND: Kind = Kind::Unsigned;
     #[inline(always)]
     fn put(self, sqe: &mut RawSqe, at: &[At]) {
-        sqe.set(at[0], self as u64);
+        // Where rustix goes through libc, as on s390x, its numbers are those of posix_madvise(3). `DontNeed` is there
+        // what to the kernel is the other one, which destroys contents, and the other one is a number of rustix's own.
+        let number = match self {
+            Advice::LinuxDontNeed => libc::MADV_DONTNEED as u64,
+            Advice::DontNeed => libc::MADV_NORMAL as u64,
+            advice => advice as u64,
+        };
+        sqe.set(at[0], number);
     }
 }
 
