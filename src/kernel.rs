@@ -118,3 +118,9 @@ impl Drop for Entrance {
         }
     }
 }
+
+// A ring is both, and says so by hand.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Entrance>();
+};

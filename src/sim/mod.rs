@@ -17,6 +17,53 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Testing with it
+//!
+//! A test of a runtime makes its rings by [`Sim::setup`], takes descriptors from [`Sim::file`], [`Sim::pipe`] and their
+//! kin, and runs for many seeds. What fails names its seed, and fails again with it.
+//!
+//! ```
+//! use rawring::op::{Read, Write};
+//! use rawring::sim::{Config, Sim};
+//!
+//! for seed in 0..50 {
+//!     let mut config = Config::new(seed);
+//!     config.short = 30;
+//!     let sim = Sim::with(config);
+//!     let mut ring = sim.ring(8)?;
+//!     let (reader, writer) = sim.pipe()?;
+//!     let (mut sent, mut received) = (0, Vec::<u8>::new());
+//!     let text = b"in whatever pieces the kernel likes";
+//!     // The program under test: it must send all of it, and receive it in order, whatever happens.
+//!     while received.len() < text.len() {
+//!         let mut piece = [0; 16];
+//!         let mut read = 0;
+//!         ring.scope(|s| {
+//!             s.push(Write::new(&writer, &text[sent..]).user_data(1))?;
+//!             s.push(Read::new(&reader, &mut piece).user_data(2))?;
+//!             s.finish(|cqe| match cqe.user_data().0 {
+//!                 1 => sent += cqe.result().expect("room in the pipe") as usize,
+//!                 _ => read = cqe.result().expect("an open pipe") as usize,
+//!             })?;
+//!             Ok::<_, std::io::Error>(())
+//!         })??;
+//!         received.extend(&piece[..read]);
+//!     }
+//!     assert_eq!(received, text, "with seed {seed}");
+//!     sim.check();
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`Config`] says which release is presented, where positions start, and how often what happens.
+//! - Time is virtual: a wait of an hour takes none. [`Sim::advance`] lets it pass without a wait.
+//! - Nothing happens between calls. Who looks at the queue without calling, as with a polling thread, says
+//!   [`Sim::step`] or [`Sim::run`] in the loop.
+//! - [`Sim::check`] fails if memory was touched while it was lent, [`Sim::ledger`] tells what every entry was promised
+//!   and got, and [`Sim::in_flight`] what is still to come.
+//! - A ring may be used on any thread that the real one could be used on. With several threads, which of them calls
+//!   first is the machine's choice and not the seed's.
+//!
 //! # How it works
 //!
 //! `World` is all that the kernel knows. It moves in steps (`world.rs`), inside of the calls that the crate makes, or
@@ -30,9 +77,8 @@
 //! # What it is not
 //!
 //! It is no model of the kernel's speed, and not of its fairness. Rings without a descriptor, polled devices and
-//! registered resources do not exist here. A wait that nothing can end returns `EDEADLK`, where a kernel would hang.
-
-#![expect(dead_code, reason = "operations that wait and that use memory are added one family at a time")]
+//! registered resources do not exist here, and the descriptor of a ring cannot be polled (an eventfd works). A wait that
+//! nothing can end returns `EDEADLK`, where a kernel would hang.
 
 mod cancel;
 mod enter;

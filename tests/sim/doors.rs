@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use rawring::op::{Nop, Opcode, Read, SendZc, Timeout};
 use rawring::operand::Timespec;
-use rawring::{Errno, Event, InFlight};
+use rawring::sim::{Config, Sim};
+use rawring::{Errno, Event, InFlight, Version};
 
 use crate::{KINDS, ring, seeds};
 
@@ -174,5 +175,34 @@ fn a_dropped_table_waits_for_what_it_lent() {
             // The reader went with its state.
             assert_eq!(writer.write(b"to nobody"), Err(Errno::PIPE));
         });
+    }
+}
+
+/// What waits behind somebody else's operation can only be ended by ending that, too.
+#[test]
+fn a_scope_held_back_by_others_cancels_everything() {
+    for release in [Version::new(5, 19), Version::new(6, 0), Version::new(7, 3)] {
+        for seed in 0..20 {
+            let mut config = Config::new(seed);
+            config.release = release;
+            let sim = Sim::with(config);
+            let mut ring = sim.ring(8).expect("a ring");
+            ring.push(Timeout::new(&LONG).user_data(1)).expect("room");
+            ring.push(Timeout::new(&LONG).link().user_data(2)).expect("room");
+            let mut held = 0;
+            ring.scope(|s| {
+                // The end of the chain that somebody else began, and a drain where nothing older than a cancellation
+                // without an entry would be held back as well.
+                s.push(Nop::new()).expect("room");
+                if release >= Version::new(6, 0) {
+                    s.push(Nop::new().drain()).expect("room");
+                }
+                s.submit().expect("a submission");
+                held = s.in_flight();
+            })
+            .expect("a scope");
+            assert_eq!(sim.in_flight(), 0, "{release}, seed {seed}");
+            assert!(held >= 1);
+        }
     }
 }

@@ -115,10 +115,6 @@ impl Room {
         Room::Lent(Sink::lend(cx, parts))
     }
 
-    pub(super) fn is_group(&self) -> bool {
-        matches!(self, Room::Group { .. })
-    }
-
     /// How much fits that is not filled by the first `done` bytes; `None` where a buffer is yet to be picked.
     pub(super) fn left(&self, done: usize) -> Option<usize> {
         match self {
