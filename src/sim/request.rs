@@ -44,13 +44,6 @@ impl Outcome {
         self
     }
 
-    /// With 16 more bytes.
-    pub(super) const fn wide(mut self, big: [u64; 2]) -> Self {
-        self.big = big;
-        self.flags |= sys::IORING_CQE_F_32;
-        self
-    }
-
     pub(super) const fn with_flags(mut self, flags: u32) -> Self {
         self.flags = flags;
         self

@@ -164,3 +164,58 @@ fn item_22_a_chain_goes_on_past_the_filler_of_a_mixed_ring() {
         assert_eq!(sim.ledger().len(), 3, "no filler was needed");
     });
 }
+
+#[test]
+fn rings_of_every_layout_take_and_complete() {
+    seeds(|sim| {
+        let plain = || sim.setup(4).submit_all();
+        let layouts = [
+            ("array", plain().no_sqarray(false)),
+            ("array, wide", plain().no_sqarray(false).sqe128().cqe32()),
+            ("own memory", plain().no_mmap()),
+            ("own memory, wide", plain().no_mmap().sqe128().cqe32()),
+            ("rewinding", plain().sq_rewind()),
+            ("own memory, rewinding", plain().no_mmap().sq_rewind()),
+            ("one entry", sim.setup(1)),
+            ("many completions", plain().cq_entries(64)),
+        ];
+        for (name, layout) in layouts {
+            let mut ring = layout.build().unwrap_or_else(|error| panic!("{name}: {error}"));
+            for n in 0..12 {
+                while ring.push(Nop::new().user_data(n)).is_err() {
+                    ring.submit().expect("a submission");
+                }
+            }
+            let mut seen = reap(&mut ring, 12);
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq(0..12), "{name}");
+            assert_eq!((ring.dropped(), ring.lost()), (0, 0), "{name}");
+        }
+    });
+}
+
+#[test]
+fn completions_of_both_sizes_are_the_kernels() {
+    let kinds = [SetupFlags::CQE32, SetupFlags::CQE_MIXED, SetupFlags::empty()];
+    for kind in kinds {
+        let program = |ring: &mut Ring| {
+            let mut seen = Vec::new();
+            for n in 0..10 {
+                let nop = Nop::new().user_data(n);
+                let wide = n % 3 == 0;
+                ring.push(if wide { nop.extra1(n + 100).extra2(n + 200) } else { nop }).expect("room");
+                while ring.ready() == 0 {
+                    ring.submit_and_wait(1).expect("a wait");
+                }
+                seen.extend(ring.completions());
+            }
+            seen
+        };
+        let Ok(mut real) = Ring::setup(4).submit_all().raw_flags(kind).build() else {
+            crate::common::skipped("completions_of_both_sizes", &format!("this kernel makes no ring with {kind:?}"));
+            continue;
+        };
+        let real = program(&mut real);
+        seeds(|sim| assert_eq!(program(&mut ring(sim, 4, kind)), real, "{kind:?}"));
+    }
+}

@@ -24,7 +24,11 @@ pub(super) fn prepare(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno>
         if !cx.ring().flags.intersects(SetupFlags::CQE32 | SetupFlags::CQE_MIXED) {
             return Err(Errno::INVAL);
         }
-        outcome = outcome.wide([cx.sqe.off, cx.sqe.addr]);
+        outcome.big = [cx.sqe.off, cx.sqe.addr];
+        // Where every completion is wide, none says so.
+        if cx.ring().has(SetupFlags::CQE_MIXED) {
+            outcome.flags |= sys::IORING_CQE_F_32;
+        }
     }
     let file = (flags & sys::IORING_NOP_FILE != 0).then_some(cx.sqe.fd);
     Ok(Box::new(Nop { outcome, file }))
