@@ -148,7 +148,9 @@ fn layout(input: &mut Input<'_>) {
     (sq.array, cq.cqes) = (input.u32(), input.u32());
     let given = [input.u32() as usize, input.u32() as usize];
     let asked = [sys::map::ring_len(&p), sys::map::sqes_len(&p)].map(|len| len.unwrap_or(0));
-    for [ring_len, sqes_len] in [given, asked] {
+    // What is given, what it takes, and a byte less of either.
+    let [ring, sqes] = asked;
+    for [ring_len, sqes_len] in [given, asked, [ring.saturating_sub(1), sqes], [ring, sqes.saturating_sub(1)]] {
         match sys::map::layout(&p, ring_len, sqes_len) {
             Err(error) => assert!(!error.to_string().is_empty()),
             Ok(l) => {
