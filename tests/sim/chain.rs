@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use rawring::flags::SetupFlags;
 use rawring::op::{LinkTimeout, Nop, Timeout};
 use rawring::operand::Timespec;
-use rawring::{Errno, Ring, Sqe, Wait};
+use rawring::sim::Sim;
+use rawring::{Errno, Ring, Sqe, Wait, WaitEnd};
 
 use crate::{failed, reap, seeds, twins};
 
@@ -146,4 +148,70 @@ fn members_of_a_chain_complete_in_their_order() {
         }
         assert_eq!(order, [1, 2, 3, 4]);
     });
+}
+
+/// A small program, from a number, and how many entries are sure to complete. Entries that drain, and chains that only
+/// the submission ends, are left to workers, for which one has to wait; all others complete at once, as far as they do.
+fn program(mut number: u64) -> (Vec<Nop<'static>>, usize) {
+    let mut pick = |of: u64| {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (number >> 33) % of
+    };
+    let drains = pick(2) == 0;
+    let mut entries = Vec::new();
+    let last = pick(8);
+    for n in 0..=last {
+        let mut entry = match pick(8) {
+            0 => malformed(n),
+            1 | 2 => failing(n),
+            _ => nop(n),
+        };
+        entry = match pick(6) {
+            0 | 1 if n < last => entry.link(),
+            2 if n < last => entry.hard_link(),
+            _ => entry,
+        };
+        if pick(4) == 0 {
+            entry = if drains { entry.drain() } else { entry.skip_success() };
+        }
+        entries.push(entry);
+    }
+    let sure = if drains { entries.len() } else { 0 };
+    (entries, sure)
+}
+
+/// Runs a program, and tells how many entries were taken at first, and what came of all.
+fn run(ring: &mut Ring, number: u64) -> (u32, crate::Outcomes) {
+    let (entries, sure) = program(number);
+    for entry in entries {
+        ring.push(entry).expect("room");
+    }
+    let taken = ring.submit().expect("a submission");
+    let mut outcomes = crate::Outcomes::new();
+    let mut patience = 1000;
+    loop {
+        let wait = ring.submit_with(&Wait::new(1).timeout(Duration::from_millis(2))).expect("a wait").wait;
+        for cqe in ring.completions() {
+            let result = cqe.result().map_or_else(|errno| -errno.raw_os_error(), |res| res as i32);
+            outcomes.entry(cqe.user_data().0).or_default().push((result, cqe.flags().bits()));
+        }
+        let done = wait == WaitEnd::TimedOut && ring.pending() == 0 && outcomes.len() >= sure;
+        patience -= 1;
+        if done || patience == 0 {
+            return (taken, outcomes);
+        }
+    }
+}
+
+#[test]
+fn chains_of_all_sorts_end_as_on_the_kernel() {
+    for number in 0..300 {
+        let flags = if number % 2 == 0 { SetupFlags::SUBMIT_ALL } else { SetupFlags::empty() };
+        let real = run(&mut Ring::setup(16).raw_flags(flags).build().expect("a ring"), number);
+        for seed in 0..5 {
+            let sim = Sim::new(seed);
+            let simulated = run(&mut sim.setup(16).raw_flags(flags).build().expect("a ring"), number);
+            assert_eq!(simulated, real, "program {number}, seed {seed}: {:?}", program(number));
+        }
+    }
 }

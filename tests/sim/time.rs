@@ -30,6 +30,14 @@ fn timeouts_end_by_time_by_count_and_by_removal() {
         ring.push(TimeoutRemove::new(66).user_data(8)).expect("room");
         outcomes.extend(reap(ring, 3));
         assert_eq!((&outcomes[&3], &outcomes[&7]), (&vec![(0, 0)], &vec![(0, 0)]));
+        ring.push(Timeout::new(&LONG).completions(1).user_data(9)).expect("room");
+        ring.submit().expect("a submission");
+        ring.push(Timeout::new(&SHORT).user_data(10)).expect("room");
+        outcomes.extend(reap(ring, 1));
+        ring.submit_with(&Wait::new(1).timeout(Duration::from_millis(1))).expect("a wait");
+        assert_eq!(ring.completions().count(), 0, "the end of a timeout counts for no other");
+        ring.push(Nop::new().user_data(11)).expect("room");
+        outcomes.extend(reap(ring, 2));
         outcomes
     });
 }
