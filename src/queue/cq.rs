@@ -35,10 +35,14 @@ impl Cq {
         Pos(self.tail.load(Ordering::Acquire))
     }
 
-    /// Slots that hold completions, fillers included. Never more than there are, whatever the tail says.
+    /// Slots that hold completions, fillers included. None where the tail cannot be right: a reader that followed it would
+    /// meet what is no completion, and would not be back at the real tail before 2^32 of those.
     #[inline(always)]
     pub(crate) fn ready(&self) -> u32 {
-        self.tail().since(self.at).min(self.slots.len())
+        match self.tail().since(self.at) {
+            ready if ready <= self.slots.len() => ready,
+            _ => 0,
+        }
     }
 
     pub(crate) fn capacity(&self) -> u32 {

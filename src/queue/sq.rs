@@ -78,20 +78,20 @@ impl Sq {
         Pos(self.head.load(Ordering::Acquire))
     }
 
-    /// Slots that are taken: pushed and not yet taken by the kernel.
+    /// Slots that are taken: pushed and not yet taken by the kernel. All of them where the head cannot be right.
     #[inline(always)]
     pub(crate) fn len(&self) -> u32 {
-        self.next.since(self.head())
+        self.next.since(self.head()).min(self.capacity())
     }
 
     pub(crate) fn capacity(&self) -> u32 {
         self.slots.len()
     }
 
-    /// Slots that are free. A kernel that lies about its head must not make this wrap.
+    /// Slots that are free.
     #[inline(always)]
     pub(crate) fn room(&self) -> u32 {
-        self.capacity().saturating_sub(self.len())
+        self.capacity() - self.len()
     }
 
     pub(crate) fn is_wide(&self) -> bool {
@@ -194,6 +194,10 @@ impl Sq {
     /// did not take can be taken back as well.
     pub(crate) fn retract(&mut self, from: Pos) -> u32 {
         let bottom = if self.mode.polled { self.published } else { self.head() };
+        if self.next.since(bottom) > self.capacity() {
+            // A head that was never given to the kernel. Whatever that means, it does not mean that entries are unseen.
+            return 0;
+        }
         // The later of the two positions; both are at most a queue's length behind `next`.
         let keep = if self.next.since(bottom) < self.next.since(from) { bottom } else { from };
         let taken = self.next.since(keep);
