@@ -44,7 +44,7 @@ pub(crate) struct Tokens<T> {
     free: Vec<u32>,
     operations: usize,
     cancellations: usize,
-    /// Operations whose entries the kernel may not have taken yet, with the position after each entry.
+    /// The slots of entries that the kernel may not have taken yet, with the position after each.
     queued: Vec<(Pos, u32)>,
 }
 
@@ -183,12 +183,22 @@ impl<T> Tokens<T> {
         let taken = ring.retract(mark);
         for (end, index) in core::mem::take(&mut self.queued) {
             if next.since(end) >= taken {
+                // Seen, or perhaps seen: where the kernel cannot be believed now, it may be later.
+                self.queued.push((end, index));
                 continue;
             }
-            if let Use::Operation(value) = core::mem::replace(&mut self.slots[index as usize].used, Use::Free) {
-                self.operations -= 1;
-                self.free.push(index);
-                each(index, value);
+            match core::mem::replace(&mut self.slots[index as usize].used, Use::Free) {
+                Use::Operation(value) => {
+                    self.operations -= 1;
+                    self.free.push(index);
+                    each(index, value);
+                }
+                // It will not run, so nothing is to come of it.
+                Use::Cancellation => {
+                    self.cancellations -= 1;
+                    self.free.push(index);
+                }
+                Use::Free => {}
             }
         }
     }
@@ -209,6 +219,7 @@ impl<T> Tokens<T> {
         ring.generation = ring.generation.wrapping_add(1);
         self.occupy(slot, key, Use::Cancellation, false);
         self.cancellations += 1;
+        self.queued.push((ring.mark(), slot));
         Ok(())
     }
 
@@ -386,5 +397,23 @@ mod tests {
         assert_eq!(second.slot(), first.slot(), "the slot is used again");
         assert!(matches!(tokens.meet(&ended(first)), Met::Foreign), "the old key is not the new one");
         assert!(tokens.is_live(second) && !tokens.is_live(first));
+    }
+
+    #[test]
+    fn a_cancellation_that_is_taken_back_is_not_waited_for() {
+        let mut ring = Ring::new(8).expect("a ring");
+        let mut tokens = Tokens::new();
+        let start = ring.mark();
+        let endless = crate::operand::Timespec::from(Duration::from_secs(1000));
+        // SAFETY: the time outlives the operation, which is drained below.
+        let pushed = unsafe { tokens.push(&mut ring, (), Sqe::from(op::Timeout::new(&endless))) };
+        let key = pushed.map_err(|(_, refused)| refused).expect("room");
+        ring.submit().expect("submitted");
+        tokens.submitted(&ring);
+        tokens.push_cancellation(&mut ring, Target::Key(key)).expect("room");
+        tokens.retract(&mut ring, start, |_, ()| panic!("the timeout was submitted"));
+        assert_eq!(ring.pending(), 0, "the cancellation was not");
+        tokens.drain(&mut ring, Some(Duration::from_secs(2)), |_, _| {}).expect("drained");
+        assert_eq!((tokens.live(), tokens.cancellations), (0, 0));
     }
 }
