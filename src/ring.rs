@@ -255,6 +255,11 @@ impl Ring {
         self.submit.enter(Enter { to_submit: 0, min_complete: 0, flags }, None).map(drop)
     }
 
+    /// Has the kernel take entries, so that there is room: by submitting, or by waiting for the polling thread.
+    pub(crate) fn make_room(&mut self) -> Result<(), Errno> {
+        if self.setup_flags().contains(SetupFlags::SQPOLL) { self.wait_for_room() } else { self.submit().map(drop) }
+    }
+
     /// The completions that are in the queue now. Makes no system call; see [`Ring::peek`].
     ///
     /// Iterating reads each from the ring when it is asked for. The slots go back to the kernel when the iterator is

@@ -314,7 +314,7 @@ impl<T> Tokens<T> {
             }
             let target = Target::Key(*key);
             while self.push_cancellation(ring, target) == Err(Reason::Full) {
-                ring.submit().map(drop).or_else(retryable)?;
+                ring.make_room().or_else(retryable)?;
                 self.reap(ring, hunt, each);
             }
         }
