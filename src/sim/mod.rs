@@ -74,12 +74,15 @@
 //!
 //! Memory that is lent to an operation is guarded (`user.rs`): see [`Violation`].
 //!
+//! A kernel can also be made to lie ([`Lies`]), for tests of what believes it.
+//!
 //! # What it is not
 //!
 //! It is no model of the kernel's speed, and not of its fairness. Rings without a descriptor, polled devices and
 //! registered resources do not exist here, and the descriptor of a ring cannot be polled (an eventfd works). A wait that
 //! nothing can end returns `EDEADLK`, where a kernel would hang.
 
+mod adversary;
 mod cancel;
 mod enter;
 mod finish;
@@ -105,6 +108,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+pub use adversary::Lies;
 pub use handle::Handle;
 pub use ledger::{Promise, Violation};
 
@@ -152,6 +156,10 @@ pub struct Config {
     pub starve: u8,
     /// How often a completion that finds no room is lost (`EBADR`, [`Ring::lost`]), and not kept. Never by default.
     pub lose: u8,
+    /// What the kernel lies about. Nothing by default.
+    pub lies: Lies,
+    /// How often it lies about each of these.
+    pub lying: u8,
 }
 
 impl Config {
@@ -168,6 +176,8 @@ impl Config {
             interrupt: 2,
             starve: 0,
             lose: 0,
+            lies: Lies::empty(),
+            lying: 30,
         }
     }
 
@@ -208,6 +218,13 @@ impl Sim {
     #[must_use]
     pub fn executes(opcode: Opcode) -> bool {
         ops::is_simulated(opcode.0)
+    }
+
+    /// Changes what the kernel lies about from now on, and how often, in percent. See [`Config::lies`].
+    pub fn lie(&self, about: Lies, percent: u8) {
+        let mut world = self.world();
+        world.repent();
+        (world.config.lies, world.config.lying) = (about, percent);
     }
 
     /// Lets one thing happen; `false` if nothing can happen before time passes. For rings whose polling thread works
@@ -283,7 +300,9 @@ impl Sim {
     ///
     /// As for [`sys::io_uring_setup`], with valid `params`.
     pub(crate) unsafe fn setup_ring(&self, entries: u32, params: &mut sys::io_uring_params) -> Result<u32, Errno> {
-        self.world().setup(entries, params)
+        let mut world = self.world();
+        world.before_call(-1)?;
+        world.setup(entries, params)
     }
 
     /// # Safety
@@ -298,16 +317,21 @@ impl Sim {
         arg: *const c_void,
         size: usize,
     ) -> Result<u32, Errno> {
+        let mut world = self.world();
+        world.before_call(fd)?;
         // SAFETY: the caller's promise.
-        unsafe { self.world().enter(fd, to_submit, min_complete, flags, arg, size) }
+        let result = unsafe { world.enter(fd, to_submit, min_complete, flags, arg, size) };
+        world.distort(fd, to_submit, result)
     }
 
     /// # Safety
     ///
     /// As for [`sys::io_uring_register`].
     pub(crate) unsafe fn register(&self, fd: RawFd, op: u32, arg: *mut c_void, count: u32) -> Result<u32, Errno> {
+        let mut world = self.world();
+        world.before_call(fd)?;
         // SAFETY: the caller's promise.
-        unsafe { self.world().register(fd, op, arg, count) }
+        unsafe { world.register(fd, op, arg, count) }
     }
 
     /// The user of this ring is about to close its descriptor.

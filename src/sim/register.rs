@@ -57,7 +57,7 @@ impl World {
     /// # Safety
     ///
     /// `arg` is the address of a probe with room for `count` operations.
-    unsafe fn probe(&self, arg: u64, count: u32) -> Result<(), Errno> {
+    unsafe fn probe(&mut self, arg: u64, count: u32) -> Result<(), Errno> {
         if count > 256 {
             return Err(Errno::INVAL);
         }
@@ -78,6 +78,7 @@ impl World {
                 bytes[2..4].copy_from_slice(&sys::IO_URING_OP_SUPPORTED.to_ne_bytes());
             }
         }
+        self.distort_answer(&mut answer);
         // SAFETY: the caller's promise.
         unsafe { user::write(arg, &answer) }
     }
@@ -116,7 +117,7 @@ impl World {
     /// # Safety
     ///
     /// `arg` is the address of a list of headers, each with room for its answer.
-    unsafe fn answer(&self, mut arg: u64, count: u32) -> Result<u32, Errno> {
+    unsafe fn answer(&mut self, mut arg: u64, count: u32) -> Result<u32, Errno> {
         /// The kernel gives up on longer lists.
         const LONGEST: usize = 1000;
         if self.config.release().query(sys::IO_URING_QUERY_OPCODES).is_none() || count != 0 {
@@ -128,7 +129,7 @@ impl World {
             }
             // SAFETY: the caller's promise.
             let mut header: sys::io_uring_query_hdr = unsafe { user::read_struct(arg) }?;
-            let answer: Vec<u8> = match self.config.release().query(header.query_op) {
+            let mut answer: Vec<u8> = match self.config.release().query(header.query_op) {
                 Some(Ok(Answer::Opcodes(answer))) => bytes_of(&sys::io_uring_query_opcode {
                     ring_setup_flags: self.setup_flags().bits().into(),
                     ..answer
@@ -136,6 +137,7 @@ impl World {
                 Some(Ok(Answer::Scq(answer))) => bytes_of(&answer),
                 _ => Vec::new(),
             };
+            self.distort_answer(&mut answer);
             let len = answer.len().min(header.size as usize);
             header.size = len as u32;
             header.result = if answer.is_empty() { -Errno::OPNOTSUPP.raw_os_error() } else { 0 };

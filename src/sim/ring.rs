@@ -52,9 +52,9 @@ pub(super) enum Poller {
 pub(super) struct Ring {
     pub(super) flags: SetupFlags,
     memory: Memory,
-    layout: sys::Layout,
+    pub(super) layout: sys::Layout,
     /// The kernel's copy of the submission head.
-    head: u32,
+    pub(super) head: u32,
     /// The kernel's copy of the completion tail.
     tail: u32,
     /// Completions that found no room.
@@ -275,6 +275,30 @@ impl Ring {
         }
         self.advance(slots);
         true
+    }
+
+    /// Puts a completion at the tail, whatever its flags say of its size.
+    pub(super) fn put_at_tail(&mut self, completion: Completion) {
+        let Completion { user_data, res, flags, big } = completion;
+        let second = u64::from_ne_bytes(halves(res.to_ne_bytes(), flags.to_ne_bytes()));
+        self.write(0, [user_data, second]);
+        if self.has(SetupFlags::CQE32) {
+            self.write(1, big);
+        }
+        self.advance(1);
+    }
+
+    pub(super) fn load(&self, offset: usize) -> u32 {
+        self.memory.word(offset).load(Relaxed)
+    }
+
+    pub(super) fn store(&self, offset: usize, value: u32) {
+        self.memory.word(offset).store(value, Relaxed);
+    }
+
+    /// The entry in a slot, by its place in units of 64 bytes.
+    pub(super) fn entry(&self, unit: usize) -> sys::io_uring_sqe {
+        self.memory.entry(unit)
     }
 
     /// Writes one unit of the completion at the tail.

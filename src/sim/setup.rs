@@ -43,6 +43,7 @@ impl World {
         let fd = file.into_raw_fd();
         let ring = Ring::new(params, memory, layout, self.config.start);
         self.add_ring(fd, ring);
+        self.distort_setup(self.numbers[&fd], params);
         Ok(fd as u32)
     }
 }

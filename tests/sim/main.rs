@@ -2,6 +2,7 @@
 //!
 //! Positions start at `u32::MAX - 1`, so that every test passes the wrap. Every failure names its seed.
 
+mod adversary;
 mod cancel;
 mod chain;
 #[path = "../common/mod.rs"]
