@@ -31,7 +31,7 @@ impl Cq {
     #[inline(always)]
     fn tail(&self) -> Pos {
         // Acquire: pairs with the kernel's store-release of the tail in io_commit_cqring; without it an entry could be
-        // read before it is there.
+        // read before it is there. [loom: completions_are_handed_over, a_buffer_is_handed_over_and_back]
         Pos(self.tail.load(Ordering::Acquire))
     }
 
@@ -88,6 +88,8 @@ impl Cq {
             self.published = self.at;
             // Release: pairs with the control dependency from the kernel's load of the head to its writes of entries
             // (io_cqe_cache_refill); without it the kernel could overwrite a slot before our reads of it are done.
+            // [loom: completions_are_handed_over, slots_given_back_early_were_read,
+            // completions_taken_one_by_one_are_read_first]
             self.head.store(self.at.0, Ordering::Release);
         }
     }

@@ -74,7 +74,7 @@ impl Sq {
             return Pos(0);
         }
         // Acquire: pairs with the kernel's store-release of the head in io_commit_sqring; without it a slot could be
-        // overwritten before a polling thread's reads of it are done.
+        // overwritten before a polling thread's reads of it are done. [loom: entries_are_handed_over]
         Pos(self.head.load(Ordering::Acquire))
     }
 
@@ -222,7 +222,8 @@ impl Sq {
         self.wide_ends.clear();
         if !self.mode.rewind {
             // Release: pairs with the kernel's load-acquire of the tail in io_sqring_entries; without it a polling
-            // thread could read a slot before the entry is in it.
+            // thread could read a slot before the entry is in it. [loom: entries_are_handed_over,
+            // a_buffer_is_handed_over_and_back]
             self.tail.store(self.next.0, Ordering::Release);
         }
     }
@@ -239,9 +240,10 @@ impl Sq {
         let mut flags = extra;
         let word;
         if self.mode.polled {
-            // SeqCst fence: pairs with the kernel's smp_mb__after_atomic after it sets NEED_WAKEUP in io_sq_thread;
-            // without it our load of the flags may pass our store of the tail (store buffer, x86 too): the thread
-            // sees no entry, we see no NEED_WAKEUP, and the entry waits for ever.
+            // SeqCst: pairs with the kernel's smp_mb__after_atomic after it sets NEED_WAKEUP in io_sq_thread; without
+            // it our load of the flags may pass our store of the tail (store buffer, x86 too): the thread sees no
+            // entry, we see no NEED_WAKEUP, and the entry waits for ever.
+            // [loom: a_thread_that_falls_asleep_strands_no_entry, waiting_for_room_wakes_the_thread_that_makes_it]
             fence(Ordering::SeqCst);
             word = self.flags();
             if word & sys::IORING_SQ_NEED_WAKEUP != 0 {

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 
 use crate::queue::{Cq, Mode, Slots, Sq, SqWords};
 use crate::sqe::RawSqe;
-use crate::sync::{AtomicU32, Ordering, UnsafeCell, Word};
+use crate::sync::{AtomicU32, Ordering, UnsafeCell, Word, fence};
 use rawring_sys as sys;
 
 /// The shared memory of a ring. The queues made from it point into it, so it has to outlive them.
@@ -89,6 +89,32 @@ impl Shared {
             self.sq_head.store(head.wrapping_add(taken.len() as u32), Ordering::Release);
         }
         taken
+    }
+
+    /// What io_sq_thread (sqpoll.c) does when its idle time is over: it says that it has to be woken, looks once more, and
+    /// sleeps until woken.
+    pub(super) fn fall_asleep(&self, sleep: impl FnOnce()) {
+        // atomic_or, which orders nothing, and smp_mb__after_atomic.
+        self.sq_flags.fetch_or(sys::IORING_SQ_NEED_WAKEUP, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.entries() == 0 {
+            sleep();
+        }
+        // atomic_andnot.
+        self.sq_flags.fetch_and(!sys::IORING_SQ_NEED_WAKEUP, Ordering::Relaxed);
+    }
+
+    /// Whether the submission queue is full (__io_sqring_full, io_uring.h).
+    #[cfg(loom)]
+    pub(super) fn is_full(&self) -> bool {
+        let tail = self.sq_tail.load(Ordering::Relaxed);
+        tail.wrapping_sub(self.sq_head.load(Ordering::Relaxed)) == self.mask + 1
+    }
+
+    /// How many completions are in the queue (__io_cqring_events_user, wait.h).
+    #[cfg(loom)]
+    pub(super) fn posted(&self) -> u32 {
+        self.cq_tail.load(Ordering::Relaxed).wrapping_sub(self.cq_head.load(Ordering::Relaxed))
     }
 
     /// The unit at `index` of the submission queue.
