@@ -74,6 +74,10 @@ impl Ring {
     /// that sent something ends with its notification: while its peer does not read, that does not come, and neither
     /// does the end of the scope.
     ///
+    /// There are operations that no cancellation finds: a zero-copy send held back by a drain (see
+    /// [`SendZc`](crate::op::SendZc)), and on a ring with a polling thread what a worker runs, while a drain behind it holds
+    /// back the requests to cancel it. The scope ends when they do.
+    ///
     /// Operations of others on the same ring are left alone, and their completions kept for
     /// [`Ring::completions`], with one exception: an operation of the scope that waits behind somebody else's, drained or
     /// linked to it, can only be ended by cancelling everything on the ring, which is then done.

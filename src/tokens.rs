@@ -138,7 +138,7 @@ impl<T> Tokens<T> {
         let key = cqe.user_data();
         let Some(index) = key.slot() else { return Met::Foreign };
         let Some(slot) = self.slots.get_mut(index as usize).filter(|slot| slot.key == key) else {
-            return Met::Foreign;
+            return unclaimed(cqe);
         };
         if cqe.more() {
             slot.reported = true;
@@ -159,7 +159,7 @@ impl<T> Tokens<T> {
                 self.free.push(index);
                 Met::Internal
             }
-            Use::Free => Met::Foreign,
+            Use::Free => unclaimed(cqe),
         }
     }
 
@@ -236,7 +236,8 @@ impl<T> Tokens<T> {
         patience: Option<Duration>,
         mut each: impl FnMut(Cqe, Met<'_, T>),
     ) -> Result<(), Errno> {
-        let mut pause = Duration::from_millis(1);
+        const FIRST_PAUSE: Duration = Duration::from_millis(1);
+        let mut pause = FIRST_PAUSE;
         let mut hunt = Hunt::default();
         let mut due = true;
         let mut last = Instant::now();
@@ -247,6 +248,7 @@ impl<T> Tokens<T> {
             }
             if reaped {
                 last = Instant::now();
+                pause = FIRST_PAUSE;
             } else if patience.is_some_and(|patience| last.elapsed() >= patience) {
                 return Err(Errno::TIMEDOUT);
             }
@@ -301,9 +303,7 @@ impl<T> Tokens<T> {
         hunt.rounds = if hunt.missed || held_back { hunt.rounds + 1 } else { 0 };
         hunt.missed = false;
         if hunt.rounds >= STUCK {
-            return self.cancel_everything(ring);
-        }
-        if held_back {
+            self.cancel_everything(ring);
             return Ok(());
         }
         for index in 0..self.slots.len() {
@@ -313,6 +313,11 @@ impl<T> Tokens<T> {
                 continue;
             }
             let target = Target::Key(*key);
+            if held_back {
+                // Whatever holds the requests back may be waiting for one of ours.
+                let _missed = call_off(ring, target);
+                continue;
+            }
             while self.push_cancellation(ring, target) == Err(Reason::Full) {
                 ring.make_room().or_else(retryable)?;
                 self.reap(ring, hunt, each);
@@ -321,24 +326,34 @@ impl<T> Tokens<T> {
         Ok(())
     }
 
-    /// Cancels whatever there is on the ring, by a call that no drain holds back (Linux 6.0), or else by an entry.
-    fn cancel_everything(&mut self, ring: &mut Ring) -> Result<(), Errno> {
-        let mut request = sys::io_uring_sync_cancel_reg {
-            fd: -1,
-            flags: sys::IORING_ASYNC_CANCEL_ALL | sys::IORING_ASYNC_CANCEL_ANY,
-            ..Default::default()
-        };
-        // SAFETY: the argument is one request, read during the call, which touches no memory of an operation itself.
-        let result = unsafe { ring.register_raw(sys::IORING_REGISTER_SYNC_CANCEL, (&raw mut request).cast(), 1) };
-        match result {
-            Err(Errno::INVAL) => {
-                let _full = self.push_cancellation(ring, Target::Everything);
-                Ok(())
-            }
-            // Not found, found and still ending, or interrupted: the next round sees.
-            _ => Ok(()),
+    /// Cancels whatever there is on the ring, by a call that no drain holds back, or else by an entry.
+    fn cancel_everything(&mut self, ring: &mut Ring) {
+        if call_off(ring, Target::Everything) == Err(Errno::INVAL) {
+            let _full = self.push_cancellation(ring, Target::Everything);
         }
+        // Not found, found and still ending, or interrupted: the next round sees.
     }
+}
+
+/// Cancels by a call (Linux 6.0; `INVAL` before). It waits for nothing.
+fn call_off(ring: &Ring, target: Target) -> Result<u32, Errno> {
+    let mut request = sys::io_uring_sync_cancel_reg { fd: -1, ..Default::default() };
+    match target {
+        Target::Key(key) => request.addr = key.0,
+        Target::Everything => request.flags = sys::IORING_ASYNC_CANCEL_ALL | sys::IORING_ASYNC_CANCEL_ANY,
+    }
+    // SAFETY: the argument is one request, read during the call, which touches no memory of an operation itself.
+    unsafe { ring.register_raw(sys::IORING_REGISTER_SYNC_CANCEL, (&raw mut request).cast(), 1) }
+}
+
+/// What a completion with a reserved key is to whom it tells nothing.
+///
+/// A zero-copy send that is cancelled because an entry it is linked to failed ends without `MORE`, and yet a
+/// notification comes (seen with Linux 6.18). Nothing was sent, so nothing waits for it; and nobody who is handed it
+/// could make anything of its key.
+#[cold]
+fn unclaimed<'t, T>(cqe: &Cqe) -> Met<'t, T> {
+    if cqe.is_notification() { Met::Internal } else { Met::Foreign }
 }
 
 /// How the search for operations to cancel goes.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rawring::op::{Nop, PollAdd, PollMulti, Read, SendZc, Write};
-use rawring::operand::PollMask;
+use rawring::operand::{Fixed, PollMask};
 use rawring::{Errno, Reason, Ring, Setup, UserData, Wait};
 use rustix::event::PollFlags;
 use rustix::net::SendFlags;
@@ -326,4 +326,40 @@ fn nested_scopes_on_two_rings() {
     })
     .expect("a scope");
     assert_eq!((a, b), ([0; 4], [0; 4]));
+}
+
+#[test]
+fn item_17_a_notification_that_nobody_announced_is_nobodys_business() {
+    let (left, _right) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    for (kind, mut ring) in rings() {
+        ring.scope(|s| {
+            let mut results = Vec::new();
+            // The kernel cancels the send without `MORE`, and posts a notification all the same.
+            s.push(Read::new(Fixed(u32::MAX), &mut []).link().user_data(1)).expect("room");
+            s.push(SendZc::new(&left, "data").user_data(2)).expect("room");
+            s.finish(|cqe| results.push((cqe.user_data().0, cqe.result()))).expect("finished");
+            assert_eq!(results, [(1, Err(Errno::BADF)), (2, Err(Errno::CANCELED))], "{kind}");
+            s.submit_with(&Wait::new(1).timeout(Duration::from_millis(5))).expect("waited");
+            assert_eq!((s.completion(), s.foreign()), (None, None), "{kind}");
+        })
+        .expect("a scope");
+    }
+}
+
+#[test]
+fn item_24_drains_of_its_own_do_not_hold_up_the_end() {
+    for (kind, mut ring) in rings() {
+        let (reader, _writer) = UnixStream::pair().expect("a pair");
+        let mut bufs = [[0; 1]; 6];
+        let start = Instant::now();
+        ring.scope(|s| {
+            for buf in &mut bufs {
+                s.push(Read::new(&reader, buf).drain()).expect("room");
+            }
+            s.submit().expect("submitted");
+        })
+        .expect("a scope");
+        // Each holds back the requests to cancel the one before it.
+        assert!(start.elapsed() < Duration::from_secs(2), "{kind}: took {:?}", start.elapsed());
+    }
 }

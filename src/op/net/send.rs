@@ -141,6 +141,12 @@ ops! {
     /// instance), `ENOMEM` beyond the limit on locked memory, `EINVAL` together with
     /// [`skip_success`](Self::skip_success).
     ///
+    /// Two things that kernels do (seen with Linux 6.18). A send that is cancelled because an entry it is linked to failed
+    /// has `ECANCELED` without `more`, and yet a notification comes later: nothing was sent, and the memory is free, but
+    /// who tells completions apart by `user_data` must not take it for that of a newer operation. And a send that a
+    /// [drain](Self::drain) holds back, its own or another's, never starts: the kernel waits for the notification to end
+    /// first. No cancellation finds it.
+    ///
     /// ```
     /// use rawring::{Ring, op::SendZc, operand::RecvSendOptions};
     /// use std::net::{TcpListener, TcpStream};
