@@ -1,0 +1,117 @@
+//! Programs from bytes: for `proptest`, which shrinks them, and for fuzzers.
+//!
+//! Each step has a fixed number of bytes, so that taking a step away leaves the others what they are, and zeros are
+//! the simplest step. All bytes are a program.
+
+use proptest::prelude::*;
+
+use super::program::{Door, Entry, Kind, LONG, Link, Object, Op, Program, Step, entry};
+
+/// Bytes before the first step.
+pub const HEADER: usize = 2;
+/// Bytes of a step.
+pub const STEP: usize = 5;
+/// Steps that a program has at most: tags of entries have to fit into a byte, and runs should be short.
+pub const MAX_STEPS: usize = 28;
+
+/// Programs of every kind.
+pub fn programs() -> impl Strategy<Value = Program> {
+    let header = any::<[u8; HEADER]>();
+    let steps = prop::collection::vec(any::<[u8; STEP]>(), 1..MAX_STEPS);
+    (header, steps).prop_map(|(header, steps)| {
+        let bytes: Vec<u8> = header.into_iter().chain(steps.into_iter().flatten()).collect();
+        from_bytes(&bytes)
+    })
+}
+
+/// The program that these bytes stand for.
+pub fn from_bytes(bytes: &[u8]) -> Program {
+    let (header, steps) = bytes.split_at(HEADER.min(bytes.len()));
+    let at = |i: usize| header.get(i).copied().unwrap_or_default();
+    let doors = [Door::Unchecked, Door::Unchecked, Door::Scope, Door::InFlight, Door::Panic];
+    Program {
+        kind: pick(&Kind::ALL, at(0)),
+        door: pick(&doors, at(1)),
+        steps: steps.chunks_exact(STEP).take(MAX_STEPS).map(step).collect(),
+    }
+}
+
+fn pick<T: Copy>(from: &[T], byte: u8) -> T {
+    from[usize::from(byte) % from.len()]
+}
+
+fn step(bytes: &[u8]) -> Step {
+    let [kind, object, a, b, flags] = bytes.try_into().expect("a whole step");
+    let source = pick(&[Object::In(0), Object::Socket(0), Object::In(1), Object::Socket(1), Object::Tcp], object);
+    match kind % 64 {
+        48..=50 => Step::Submit,
+        51..=53 => Step::Wait(a % 4),
+        54 => Step::Reap,
+        55..=58 => Step::Feed(source, 1 + a % 24),
+        59 => Step::HangUp(pick(&Object::ALL[2..9], object)),
+        60 => Step::Connect,
+        61 => Step::Withdraw(a % 8),
+        62 => Step::Post,
+        kind => Step::Push(flagged(operation(kind, object, a, b), flags)),
+    }
+}
+
+fn operation(kind: u8, object: u8, a: u8, b: u8) -> Op {
+    use Object::{File, In, Out, Socket, Tcp};
+    let file = File(object % 2);
+    let socket = pick(&[Socket(0), Socket(1), Tcp], object);
+    let source = pick(&[In(0), In(1), Socket(0), Socket(1), Tcp], object);
+    let sink = pick(&[Out(0), Out(1), Socket(0), Socket(1), Tcp], object);
+    let len = 1 + b % 24;
+    match kind {
+        0..=2 => Op::Nop,
+        3 | 4 => Op::Wide,
+        5 | 6 => Op::Fail,
+        7 => Op::Malformed,
+        8..=11 => Op::ReadAt(file, a, len),
+        12..=15 => Op::WriteAt(file, a % 232, len),
+        16 => Op::ReadHuge(file),
+        17..=20 => Op::Read(source, len),
+        21 | 22 => Op::Recv(socket, len),
+        23 | 24 => Op::Write(sink, len),
+        25 => Op::Send(socket, len),
+        26 | 27 => Op::SendZc(len),
+        28 | 29 => Op::Poll(source),
+        30 => Op::PollMulti(source),
+        31 => Op::ReadMulti(In(object % 2)),
+        32 | 33 => Op::RecvMulti(socket),
+        34 => Op::Accept,
+        35 => Op::AcceptMulti,
+        36 => Op::Timeout(u16::from(1 + a % 2), 0),
+        37 => Op::Timeout(LONG, b % 4),
+        38 => Op::TimeoutMulti(1 + a % 3),
+        39 => Op::LinkTimeout(if b & 1 == 0 { 1 } else { LONG }),
+        40 | 41 => Op::CancelKey(a % 16),
+        42 => Op::CancelFd(pick(&Object::ALL, object)),
+        43 => Op::CancelAny,
+        44 => Op::TimeoutRemove(a % 16),
+        45 => Op::PollRemove(a % 16),
+        _ => Op::Message(b & 1 == 0),
+    }
+}
+
+fn flagged(op: Op, flags: u8) -> Entry {
+    let link = match flags & 3 {
+        1 => Link::Soft,
+        2 => Link::Hard,
+        _ => Link::None,
+    };
+    Entry {
+        link,
+        drain: flags & 0b1100 == 0b1100,
+        force_async: flags & 0b1_0100 == 0b1_0100,
+        skip: flags & 0b110_0000 == 0b110_0000 && can_skip(op),
+        fixed: flags & 0b1000_0000 != 0,
+        ..entry(op)
+    }
+}
+
+/// Whether a missing completion of it says something: that of an operation with many does not.
+fn can_skip(op: Op) -> bool {
+    matches!(op, Op::PollMulti(_)) || !(op.is_multi() || matches!(op, Op::LinkTimeout(_)))
+}

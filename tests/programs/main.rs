@@ -1,0 +1,136 @@
+//! Generated programs on the kernel that this runs on.
+//!
+//! `PROPTEST_CASES` says how many. What fails is printed, made as small as possible, as an expression that can be pasted
+//! into [`kept`].
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "mod.rs"]
+mod programs;
+
+use std::sync::OnceLock;
+
+use common::{kernel_has, kernel_has_op, skipped};
+use programs::check;
+use programs::generate::{from_bytes, programs};
+use programs::program::{Object::*, Op::*, Step::*, *};
+use programs::world::{Kernel, World};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+/// The kernel, if programs can be ended on it.
+fn kernel(test: &str) -> Option<&'static Kernel> {
+    static KERNEL: OnceLock<Kernel> = OnceLock::new();
+    let has_cancel_any = kernel_has_op(test, rawring::op::CancelAny::INFO);
+    has_cancel_any.then(|| KERNEL.get_or_init(|| Kernel::new().expect("io_uring is available")))
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    // The number is that of a plain run; the variable scales it.
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: default.cases * cases / 256, failure_persistence: None, ..default }
+}
+
+fn assert_fine(program: &Program, kernel: &Kernel) -> bool {
+    check(program, kernel).unwrap_or_else(|wrong| panic!("{program:?}\n{wrong}"))
+}
+
+#[test]
+fn generated_programs_keep_all_promises() {
+    let Some(kernel) = kernel("generated_programs_keep_all_promises") else { return };
+    let run = |program| check(&program, kernel).map(drop).map_err(TestCaseError::fail);
+    TestRunner::new(config(1000)).run(&programs(), run).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+/// Generated programs go through rings of all kinds; here is said which of them this kernel does not have, and what
+/// programs go without.
+#[test]
+fn what_programs_go_without_is_said() {
+    let test = "generated programs";
+    let Some(kernel) = kernel(test) else { return };
+    for kind in Kind::ALL {
+        let program = Program { kind, door: Door::Unchecked, steps: vec![Push(entry(Nop))] };
+        let has = kernel_has(test, kind.flags());
+        assert_eq!(assert_fine(&program, kernel), has, "{kind:?}");
+    }
+    let object = In(0);
+    for op in
+        [SendZc(1), PollMulti(object), ReadMulti(object), RecvMulti(Tcp), AcceptMulti, TimeoutMulti(1), Message(true)]
+    {
+        kernel_has_op(test, op.info());
+    }
+    if !kernel.drains_zero_copy() {
+        skipped(test, "zero-copy sends beside drains: this kernel never starts them");
+    }
+    if !kernel.drains_strictly() {
+        skipped(test, "what follows a drained entry is not expected to wait for its end: on this kernel it does not");
+    }
+}
+
+/// What failed once, and what is worth to be run always.
+#[test]
+fn kept() {
+    let Some(kernel) = kernel("kept") else { return };
+    for program in kept_programs() {
+        assert_fine(&program, kernel);
+    }
+}
+
+#[test]
+fn a_program_is_printed_as_it_can_be_pasted() {
+    let program = &kept_programs()[0];
+    let text = "Program {
+    kind: Kind::Plain,
+    door: Door::Unchecked,
+    steps: vec![
+        Push(entry(Fail).link().skip()),
+        Push(entry(SendZc(23)).fixed()),
+    ],
+}";
+    assert_eq!(format!("{program:?}"), text);
+}
+
+#[test]
+fn all_bytes_are_a_program() {
+    let zeros = from_bytes(&[0; 12]);
+    assert_eq!(zeros, Program { kind: Kind::Plain, door: Door::Unchecked, steps: vec![Push(entry(Nop)); 2] });
+    assert_eq!(from_bytes(&[]).steps, []);
+    for byte in 0..=255 {
+        assert!(!format!("{:?}", from_bytes(&[byte; 300])).is_empty());
+    }
+}
+
+/// Each as it was printed.
+fn kept_programs() -> Vec<Program> {
+    vec![
+        // A send that never started has a notification all the same, and nothing else.
+        Program {
+            kind: Kind::Plain,
+            door: Door::Unchecked,
+            steps: vec![Push(entry(Fail).link().skip()), Push(entry(SendZc(23)).fixed())],
+        },
+        Program {
+            kind: Kind::Plain,
+            door: Door::Scope,
+            steps: vec![Push(entry(ReadHuge(File(0))).link().force_async()), Push(entry(SendZc(20)).fixed())],
+        },
+        // Of many drains each holds back the cancellation of what is before it.
+        Program {
+            kind: Kind::Plain,
+            door: Door::InFlight,
+            steps: vec![
+                Push(entry(Read(In(0), 1))),
+                Push(entry(Read(In(0), 1)).drain()),
+                Push(entry(Read(In(0), 1)).drain()),
+                Push(entry(Read(In(0), 1)).drain()),
+                Push(entry(Read(In(0), 1)).drain()),
+            ],
+        },
+        // A refused head silences those that are linked to it.
+        Program {
+            kind: Kind::Plain,
+            door: Door::Unchecked,
+            steps: vec![Push(entry(SendZc(14)).hard_link().skip()), Push(entry(RecvMulti(Socket(0))).hard_link())],
+        },
+    ]
+}

@@ -1,0 +1,359 @@
+//! Programs as plain data: which ring, through which door, and what is pushed, submitted, fed and waited for.
+//!
+//! A program says nothing about what happens: that is the ledger's business. `{:?}` prints it as a Rust expression
+//! that can be pasted into a test. Anything that can be written down here may be run; what a kernel or a door does not
+//! have is replaced or refused by whoever runs it, and said.
+
+use std::fmt;
+
+use rawring::OpInfo;
+use rawring::flags::SetupFlags;
+use rawring::op;
+
+use Object::*;
+use Op::*;
+
+/// What is run.
+#[derive(Clone, PartialEq)]
+pub struct Program {
+    pub kind: Kind,
+    pub door: Door,
+    pub steps: Vec<Step>,
+}
+
+/// Which kind of ring.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Kind {
+    Plain,
+    SqArray,
+    SubmitAll,
+    Sqpoll,
+    Coop,
+    CoopFlag,
+    Defer,
+    DeferFlag,
+    Cqe32,
+    CqeMixed,
+    Sqe128,
+    SqeMixed,
+    /// Two completions fit: everything else overflows.
+    TinyCq,
+    NoMmap,
+    FdOnly,
+    Rewind,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 16] = [
+        Kind::Plain,
+        Kind::SqArray,
+        Kind::SubmitAll,
+        Kind::Sqpoll,
+        Kind::Coop,
+        Kind::CoopFlag,
+        Kind::Defer,
+        Kind::DeferFlag,
+        Kind::Cqe32,
+        Kind::CqeMixed,
+        Kind::Sqe128,
+        Kind::SqeMixed,
+        Kind::TinyCq,
+        Kind::NoMmap,
+        Kind::FdOnly,
+        Kind::Rewind,
+    ];
+
+    /// The flags by which it differs; the kernel has to know them.
+    pub fn flags(self) -> SetupFlags {
+        use SetupFlags as F;
+        match self {
+            Kind::Plain | Kind::SqArray => F::empty(),
+            Kind::SubmitAll => F::SUBMIT_ALL,
+            Kind::Sqpoll => F::SQPOLL,
+            Kind::Coop => F::COOP_TASKRUN,
+            Kind::CoopFlag => F::COOP_TASKRUN | F::TASKRUN_FLAG,
+            Kind::Defer => F::SINGLE_ISSUER | F::DEFER_TASKRUN,
+            Kind::DeferFlag => F::SINGLE_ISSUER | F::DEFER_TASKRUN | F::TASKRUN_FLAG,
+            Kind::Cqe32 => F::CQE32,
+            Kind::CqeMixed => F::CQE_MIXED,
+            Kind::Sqe128 => F::SQE128,
+            Kind::SqeMixed => F::SQE_MIXED,
+            Kind::TinyCq => F::CQSIZE,
+            Kind::NoMmap => F::NO_MMAP,
+            Kind::FdOnly => F::NO_MMAP | F::REGISTERED_FD_ONLY,
+            Kind::Rewind => F::SQ_REWIND | F::NO_SQARRAY,
+        }
+    }
+}
+
+/// How entries get into the ring.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Door {
+    /// `push_unchecked`.
+    Unchecked,
+    Scope,
+    /// A scope whose closure ends in a panic.
+    Panic,
+    InFlight,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Step {
+    Push(Entry),
+    /// Has the door cancel an entry, by its position among those pushed.
+    Withdraw(u8),
+    Submit,
+    /// Submits, and waits for so many completions, for a few milliseconds at most.
+    Wait(u8),
+    /// Takes the completions that are there.
+    Reap,
+    /// Writes to the other side of an object.
+    Feed(Object, u8),
+    /// Closes the other side of an object.
+    HangUp(Object),
+    /// Connects to the listener.
+    Connect,
+    /// Another ring sends a message to this one.
+    Post,
+}
+
+/// What entries work on. The ring's side is ours, the other side is what steps act on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Object {
+    /// 256 bytes, zero at first.
+    File(u8),
+    /// A pipe that entries read from.
+    In(u8),
+    /// A pipe that entries write to.
+    Out(u8),
+    /// A connected stream socket of the machine.
+    Socket(u8),
+    /// A connected TCP socket.
+    Tcp,
+    /// A listening socket.
+    Listener,
+}
+
+impl Object {
+    /// Every object; each has its number in the table of registered files.
+    pub const ALL: [Object; 10] = [File(0), File(1), In(0), In(1), Out(0), Out(1), Socket(0), Socket(1), Tcp, Listener];
+
+    pub fn index(self) -> usize {
+        Object::ALL.iter().position(|&object| object == self).expect("every object is in the list")
+    }
+
+    /// Whether bytes can be fed to it.
+    pub fn is_source(self) -> bool {
+        matches!(self, In(_) | Socket(_) | Tcp)
+    }
+
+    /// Whether what is written to it arrives somewhere.
+    pub fn is_sink(self) -> bool {
+        matches!(self, Out(_) | Socket(_) | Tcp)
+    }
+}
+
+/// Bytes of a file.
+pub const FILE_LEN: usize = 256;
+
+/// An operation with its flags.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Entry {
+    pub op: Op,
+    pub link: Link,
+    pub drain: bool,
+    pub force_async: bool,
+    pub skip: bool,
+    /// Names its file by the number in the table of registered files.
+    pub fixed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Link {
+    None,
+    Soft,
+    Hard,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Op {
+    Nop,
+    /// An entry of 128 bytes, on rings that have them.
+    Wide,
+    /// Fails when it starts.
+    Fail,
+    /// Is refused when it is taken.
+    Malformed,
+    /// File, offset, length.
+    ReadAt(Object, u8, u8),
+    WriteAt(Object, u8, u8),
+    /// Reads into a buffer of more than 4 GiB.
+    ReadHuge(Object),
+    Read(Object, u8),
+    Recv(Object, u8),
+    Write(Object, u8),
+    Send(Object, u8),
+    SendZc(u8),
+    Poll(Object),
+    PollMulti(Object),
+    ReadMulti(Object),
+    RecvMulti(Object),
+    Accept,
+    AcceptMulti,
+    /// Milliseconds, and how many completions end it earlier.
+    Timeout(u16, u8),
+    /// A millisecond, so often.
+    TimeoutMulti(u8),
+    LinkTimeout(u16),
+    /// The position among the entries pushed of what is cancelled.
+    CancelKey(u8),
+    CancelFd(Object),
+    CancelAny,
+    TimeoutRemove(u8),
+    PollRemove(u8),
+    /// Sends a message to this ring itself, or to another one.
+    Message(bool),
+}
+
+/// A time that no run waits for.
+pub const LONG: u16 = 60_000;
+
+impl Op {
+    pub fn info(self) -> &'static OpInfo {
+        match self {
+            Nop => op::Nop::INFO,
+            // Where there are no entries of 128 bytes, a plain one takes its place.
+            Wide => op::Nop::INFO,
+            Malformed => op::Fsync::INFO,
+            Fail | ReadAt(..) | ReadHuge(_) | Read(..) => op::Read::INFO,
+            WriteAt(..) | Write(..) => op::Write::INFO,
+            Recv(..) => op::Recv::INFO,
+            Send(..) => op::Send::INFO,
+            SendZc(_) => op::SendZc::INFO,
+            Poll(_) => op::PollAdd::INFO,
+            PollMulti(_) => op::PollMulti::INFO,
+            ReadMulti(_) => op::ReadMulti::INFO,
+            RecvMulti(_) => op::RecvMulti::INFO,
+            Accept => op::Accept::INFO,
+            AcceptMulti => op::AcceptMulti::INFO,
+            Timeout(..) => op::Timeout::INFO,
+            TimeoutMulti(_) => op::TimeoutMulti::INFO,
+            LinkTimeout(_) => op::LinkTimeout::INFO,
+            CancelKey(_) => op::Cancel::INFO,
+            CancelFd(_) => op::CancelFd::INFO,
+            CancelAny => op::CancelAny::INFO,
+            TimeoutRemove(_) => op::TimeoutRemove::INFO,
+            PollRemove(_) => op::PollRemove::INFO,
+            Message(_) => op::MsgRing::INFO,
+        }
+    }
+
+    /// What it works on.
+    pub fn object(self) -> Option<Object> {
+        match self {
+            ReadAt(object, ..) | WriteAt(object, ..) | ReadHuge(object) => Some(object),
+            Read(object, _) | Recv(object, _) | Write(object, _) | Send(object, _) => Some(object),
+            Poll(object) | PollMulti(object) | ReadMulti(object) | RecvMulti(object) | CancelFd(object) => Some(object),
+            SendZc(_) => Some(Tcp),
+            Accept | AcceptMulti => Some(Listener),
+            Nop | Wide | Fail | Malformed | Timeout(..) | TimeoutMulti(_) | LinkTimeout(_) => None,
+            CancelKey(_) | CancelAny | TimeoutRemove(_) | PollRemove(_) | Message(_) => None,
+        }
+    }
+
+    /// Whether it may have many completions.
+    pub fn is_multi(self) -> bool {
+        matches!(self, PollMulti(_) | ReadMulti(_) | RecvMulti(_) | AcceptMulti | TimeoutMulti(_))
+    }
+
+    /// Bytes that it takes out of a source at most; 0 if it takes none.
+    pub fn reads(self) -> Option<Object> {
+        match self {
+            Read(object, _) | Recv(object, _) | ReadMulti(object) | RecvMulti(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// Where it writes to, if that is not a file, and how much.
+    pub fn writes(self) -> Option<(Object, u8)> {
+        match self {
+            Write(object, len) | Send(object, len) => Some((object, len)),
+            SendZc(len) => Some((Tcp, len)),
+            _ => None,
+        }
+    }
+}
+
+/// An entry without flags.
+pub fn entry(op: Op) -> Entry {
+    Entry { op, link: Link::None, drain: false, force_async: false, skip: false, fixed: false }
+}
+
+impl Entry {
+    pub fn link(self) -> Self {
+        Entry { link: Link::Soft, ..self }
+    }
+    pub fn hard_link(self) -> Self {
+        Entry { link: Link::Hard, ..self }
+    }
+    pub fn drain(self) -> Self {
+        Entry { drain: true, ..self }
+    }
+    pub fn force_async(self) -> Self {
+        Entry { force_async: true, ..self }
+    }
+    pub fn skip(self) -> Self {
+        Entry { skip: true, ..self }
+    }
+    pub fn fixed(self) -> Self {
+        Entry { fixed: true, ..self }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry({:?})", self.op)?;
+        f.write_str(match self.link {
+            Link::None => "",
+            Link::Soft => ".link()",
+            Link::Hard => ".hard_link()",
+        })?;
+        let flags = [(self.drain, ".drain()"), (self.force_async, ".force_async()"), (self.skip, ".skip()")];
+        for (set, text) in flags.into_iter().chain([(self.fixed, ".fixed()")]) {
+            f.write_str(if set { text } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints what can be pasted into a test.
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Program { kind, door, steps } = self;
+        writeln!(f, "Program {{\n    kind: Kind::{kind:?},\n    door: Door::{door:?},\n    steps: vec![")?;
+        for step in steps {
+            writeln!(f, "        {step:?},")?;
+        }
+        f.write_str("    ],\n}")
+    }
+}
+
+impl Program {
+    /// The entries, in the order in which they are pushed.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Push(entry) => Some(*entry),
+            _ => None,
+        })
+    }
+
+    /// The objects that are used.
+    pub fn uses(&self, object: Object) -> bool {
+        self.steps.iter().any(|step| match step {
+            Step::Push(entry) => entry.op.object() == Some(object),
+            Step::Feed(other, _) | Step::HangUp(other) => *other == object,
+            Step::Connect => object == Listener,
+            Step::Withdraw(_) | Step::Submit | Step::Wait(_) | Step::Reap | Step::Post => false,
+        })
+    }
+}

@@ -1,0 +1,236 @@
+//! Running programs: makes the objects and the ring, goes through the steps by one of the doors, ends everything, and
+//! looks at what is left.
+//!
+//! No run hangs: waits have deadlines, and a door that does not return ends the process, with the program on standard
+//! error.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use rawring::op::ProvideBuffers;
+use rawring::operand::GroupId;
+use rawring::{Cqe, Errno, Reason, Ring, Setup, UserData, Wait};
+use rawring_sys as sys;
+
+use super::doors;
+use super::job::{GROUP, Job, Key, Site, Wide};
+use super::program::{Door, Entry, FILE_LEN, Kind, Link, Object, Op, Program, Step};
+use super::trace::Trace;
+use super::world::{Helper, PATIENCE, World};
+
+/// Provided buffers, and bytes in each.
+pub(super) const BUFFERS: u16 = 16;
+pub(super) const BUFFER: u32 = 16;
+
+/// The ring of a kind.
+pub fn setup(kind: Kind) -> Setup<'static> {
+    let setup = Setup::new(8);
+    match kind {
+        Kind::Plain => setup,
+        Kind::SqArray => setup.no_sqarray(false),
+        Kind::SubmitAll => setup.submit_all(),
+        Kind::Sqpoll => setup.sqpoll(Duration::from_millis(1)),
+        Kind::Coop => setup.coop_taskrun(),
+        Kind::CoopFlag => setup.coop_taskrun().taskrun_flag(),
+        Kind::Defer => setup.single_issuer().defer_taskrun(),
+        Kind::DeferFlag => setup.single_issuer().defer_taskrun().taskrun_flag(),
+        Kind::Cqe32 => setup.cqe32(),
+        Kind::CqeMixed => setup.cqe_mixed(),
+        Kind::Sqe128 => setup.sqe128(),
+        Kind::SqeMixed => setup.sqe_mixed(),
+        Kind::TinyCq => Setup::new(2).cq_entries(2),
+        Kind::NoMmap => setup.no_mmap(),
+        Kind::FdOnly => setup.no_mmap().registered_fd_only(),
+        Kind::Rewind => setup.sq_rewind(),
+    }
+}
+
+/// The program without what this world does not have.
+pub fn fitted(program: &Program, world: &impl World) -> Program {
+    let mut program = program.clone();
+    let stuck = program.entries().any(|entry| entry.drain) && !world.drains_zero_copy();
+    // What a worker thread of a polling thread runs, only an entry can cancel, and that a drain holds back: such a
+    // program may never end. A worker runs what is forced, and what follows in a chain or leaves one open.
+    let unstoppable = program.kind == Kind::Sqpoll
+        && program.entries().any(|entry| entry.force_async || entry.link != Link::None)
+        && program.entries().any(|entry| entry.drain);
+    for step in &mut program.steps {
+        let Step::Push(Entry { op, drain, .. }) = step else { continue };
+        *drain &= !unstoppable;
+        match *op {
+            Op::SendZc(len) if stuck => *op = Op::Send(Object::Tcp, len),
+            other if !world.supports(other.info()) => *op = Op::Nop,
+            _ => {}
+        }
+    }
+    program
+}
+
+/// What a door does for a run.
+pub trait Way<S> {
+    /// Pushes an entry. The job comes back if it was refused.
+    fn push(&mut self, job: Job<S>) -> Result<(), (Job<S>, Reason)>;
+    /// The key under which the ring knows an entry.
+    fn key(&self, entry: usize) -> UserData;
+    /// Cancels an entry on the door's own account, if it does that.
+    fn withdraw(&mut self, entry: usize);
+    fn submit(&mut self, wait: &Wait<'_>) -> Result<u32, Errno>;
+    /// The next completion.
+    fn next(&mut self) -> Option<Reaped<S>>;
+    fn room(&self) -> u32;
+    fn in_flight(&self) -> Option<usize>;
+}
+
+/// A completion and, if its operation ended and the door gives back what was lent, that.
+pub struct Reaped<S> {
+    pub key: Key,
+    pub cqe: Cqe,
+    pub job: Option<Job<S>>,
+}
+
+/// The parts of a run that last from its first step to its verdict.
+pub struct Run<'w, W: World> {
+    pub world: &'w W,
+    pub program: &'w Program,
+    pub site: Rc<Site<W::Side>>,
+    /// The other sides.
+    pub(super) others: [Option<W::Side>; Object::ALL.len()],
+    pub(super) clients: Vec<W::Side>,
+    pub(super) helper: Helper,
+    pub(super) provided: *mut [u8],
+    pub trace: Trace,
+    /// The memory of entries that have ended, which nobody is to touch any more.
+    pub ended: Vec<Job<W::Side>>,
+    pub(super) capacity: u32,
+    pub(super) pushed: usize,
+    pub(super) posted: usize,
+    pub(super) last_linked: bool,
+}
+
+/// Runs a program and says what happened. `None` if the world has no such ring.
+pub fn run<W: World>(program: &Program, world: &W) -> Option<Trace> {
+    let program = &fitted(program, world);
+    let mut ring = world.ring(&setup(program.kind)).ok()?;
+    let _watch = Watch::start(format!("{program:?}"));
+    let mut run = Run::new(program, world, &ring);
+    run.provide(&mut ring);
+    run.register(&ring);
+    let ring = match program.door {
+        Door::Unchecked => doors::unchecked(&mut run, ring),
+        Door::Scope | Door::Panic => doors::scope(&mut run, ring),
+        Door::InFlight => doors::in_flight(&mut run, ring),
+    };
+    // Without a ring, something may still be using the provided buffers: they stay.
+    if let Some(ring) = ring {
+        run.look_around(ring);
+        // SAFETY: made by `Box::into_raw` in `new`. All entries have ended and the ring is gone.
+        drop(unsafe { Box::from_raw(run.provided) });
+    }
+    Some(run.trace)
+}
+
+impl<'w, W: World> Run<'w, W> {
+    fn new(program: &'w Program, world: &'w W, ring: &Ring) -> Self {
+        let helper = Helper::new(world);
+        let mut ours = [const { None }; Object::ALL.len()];
+        let mut others = [const { None }; Object::ALL.len()];
+        for object in Object::ALL.into_iter().filter(|&object| program.uses(object)) {
+            let (our, other) = match object {
+                Object::File(_) => (world.file(&[0; FILE_LEN]), None),
+                Object::In(_) => flip(world.pipe()),
+                Object::Out(_) => {
+                    let (reader, writer) = world.pipe();
+                    (writer, Some(reader))
+                }
+                Object::Socket(_) => flip(world.stream_pair()),
+                Object::Tcp => flip(world.tcp_pair()),
+                Object::Listener => flip(world.listener()),
+            };
+            ours[object.index()] = Some(our);
+            others[object.index()] = other;
+        }
+        let duplicate = |ring: BorrowedFd<'_>| ring.try_clone_to_owned().expect("a duplicate");
+        let wide = match program.kind {
+            Kind::Sqe128 => Wide::Always,
+            Kind::SqeMixed => Wide::Mixed,
+            _ => Wide::No,
+        };
+        let (own_ring, other_ring) = (ring.fd().map(duplicate), duplicate(helper.as_fd()));
+        let site = Rc::new(Site { ours, own_ring, other_ring, wide, huge: world.has_huge_buffers() });
+        let entries = program.entries().count();
+        let trace = Trace {
+            read: vec![None; entries],
+            polled: program.kind == Kind::Sqpoll,
+            huge: world.has_huge_buffers(),
+            overflows: program.kind == Kind::TinyCq,
+            ..Trace::default()
+        };
+        let provided = Box::into_raw(vec![0; usize::from(BUFFERS) * BUFFER as usize].into_boxed_slice());
+        let (clients, ended, capacity) = (Vec::new(), Vec::new(), ring.sq_entries());
+        let (pushed, posted, last_linked) = (0, 0, false);
+        Run {
+            world,
+            program,
+            site,
+            others,
+            clients,
+            helper,
+            provided,
+            trace,
+            ended,
+            capacity,
+            pushed,
+            posted,
+            last_linked,
+        }
+    }
+
+    /// Gives the ring its provided buffers, if the program has a use for them.
+    fn provide(&mut self, ring: &mut Ring) {
+        if !self.program.entries().any(|entry| matches!(entry.op, Op::ReadMulti(_) | Op::RecvMulti(_))) {
+            return;
+        }
+        // SAFETY: the memory is that long, freed by nobody, and read again only where a completion names a buffer.
+        let entry =
+            unsafe { ProvideBuffers::new(self.provided.cast(), BUFFER, BUFFERS.into(), 0, GroupId::from(GROUP)) };
+        ring.push(entry).expect("the queue is empty");
+        ring.submit_and_wait(1).expect("submitted");
+        let done: Vec<_> = ring.completions().map(|cqe| cqe.result()).collect();
+        assert_eq!(done, [Ok(0)], "buffers are provided");
+    }
+
+    /// Registers the objects as files, if an entry names them so.
+    fn register(&mut self, ring: &Ring) {
+        if !self.program.entries().any(|entry| entry.fixed) {
+            return;
+        }
+        use std::os::fd::AsRawFd as _;
+        let ours = self.site.ours.iter();
+        let mut raw: Vec<i32> = ours.map(|our| our.as_ref().map_or(-1, |our| our.as_fd().as_raw_fd())).collect();
+        // SAFETY: the argument is so many descriptors, which are read during the call.
+        let done = unsafe { ring.register_raw(sys::IORING_REGISTER_FILES, raw.as_mut_ptr().cast(), raw.len() as u32) };
+        done.expect("files are registered");
+    }
+}
+
+fn flip<S>((ours, other): (S, S)) -> (S, Option<S>) {
+    (ours, Some(other))
+}
+
+/// Ends the process if it is not dropped in time.
+struct Watch(#[expect(dead_code, reason = "its end is the message")] Sender<()>);
+
+impl Watch {
+    fn start(what: String) -> Watch {
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || {
+            if receiver.recv_timeout(6 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("a program does not end:\n{what}");
+                std::process::abort();
+            }
+        });
+        Watch(sender)
+    }
+}

@@ -1,0 +1,88 @@
+//! What happened in a run, in order: the record on which the ledger judges.
+
+use rawring::{Cqe, Errno};
+
+use super::job::Key;
+use super::program::Object;
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// An entry went into the queue and took so many slots.
+    Pushed {
+        entry: usize,
+        slots: u32,
+    },
+    /// The door cancels an entry by an entry of its own.
+    Withdrawn {
+        entry: usize,
+        slots: u32,
+    },
+    /// The door did not take an entry that skips its completion; it was pushed without that flag afterwards.
+    SkipRefused {
+        entry: usize,
+    },
+    /// The ring took so many slots, in one go.
+    Taken {
+        slots: u32,
+    },
+    Fed {
+        to: Object,
+        len: usize,
+    },
+    HungUp(Object),
+    Connected,
+    /// A message was sent to the ring.
+    Posted(usize),
+    Completed(Completion),
+    /// The door said how many operations are in flight.
+    InFlight(usize),
+    /// From here on everything may be cancelled.
+    Ending,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Completion {
+    pub key: Key,
+    pub res: i32,
+    pub result: Result<u32, Errno>,
+    pub more: bool,
+    pub notification: bool,
+    /// The provided buffer that it names, with what was in it.
+    pub provided: Option<(u16, Vec<u8>)>,
+}
+
+impl Completion {
+    pub fn new(key: Key, cqe: &Cqe, provided: Option<(u16, Vec<u8>)>) -> Self {
+        let (more, notification) = (cqe.more(), cqe.is_notification());
+        Completion { key, res: cqe.res(), result: cqe.result(), more, notification, provided }
+    }
+}
+
+/// A run, as it was seen.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Trace {
+    pub events: Vec<Event>,
+    /// What each entry's buffer held at its end, up to its result.
+    pub read: Vec<Option<Vec<u8>>>,
+    /// What was left in the sources.
+    pub rest: Vec<(Object, Vec<u8>)>,
+    /// What arrived on the other sides.
+    pub arrived: Vec<(Object, Vec<u8>)>,
+    pub files: Vec<(Object, Vec<u8>)>,
+    /// Messages that arrived on the other ring.
+    pub received: Vec<(Key, i32)>,
+    /// What is wrong whatever the program is.
+    pub violations: Vec<String>,
+    /// Whether the ring's submissions are taken by a thread, all at once or not.
+    pub polled: bool,
+    /// Whether the largest buffers were larger than what was read into them.
+    pub huge: bool,
+    /// Whether completions may have overflowed, which ends what has many.
+    pub overflows: bool,
+}
+
+impl Trace {
+    pub fn wrong(&mut self, what: impl Into<String>) {
+        self.violations.push(what.into());
+    }
+}
