@@ -298,5 +298,10 @@ mod tests {
         });
         assert!(!Release::new(Version::new(5, 19)).knows(&recv) && Release::new(Version::new(6, 0)).knows(&recv));
         assert!(!Release::new(Release::NEWEST).knows(&variant(200, |_| ())));
+        // An operand without a flag of its own, which came later than its row.
+        let limited = RawSqe { len: 9, ..recv };
+        assert!(
+            !Release::new(Version::new(6, 16)).knows(&limited) && Release::new(Version::new(6, 17)).knows(&limited)
+        );
     }
 }
