@@ -94,6 +94,12 @@ impl Sq {
         self.capacity() - self.len()
     }
 
+    /// Whether no slot is free: what `push` asks, and one comparison.
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        self.next.since(self.head()) >= self.capacity()
+    }
+
     pub(crate) fn is_wide(&self) -> bool {
         self.slots.shift == 1 || self.mode.mixed
     }
@@ -115,7 +121,7 @@ impl Sq {
     /// Puts a 64-byte entry into the next slot.
     #[inline(always)]
     pub(crate) fn push(&mut self, sqe: &RawSqe) -> Result<(), NoSlot> {
-        if self.room() == 0 {
+        if self.is_full() {
             return Err(NoSlot::Full);
         }
         self.write(sqe);
@@ -127,7 +133,7 @@ impl Sq {
     /// Puts a 128-byte entry into the next slot, or the next two in a mixed ring.
     pub(crate) fn push_wide(&mut self, first: &RawSqe, second: &[u8; 64]) -> Result<(), NoSlot> {
         if self.slots.shift == 1 {
-            if self.room() == 0 {
+            if self.is_full() {
                 return Err(NoSlot::Full);
             }
             self.write(first);
