@@ -2,75 +2,10 @@
 # and reading back what the guest printed. Sourced by bash; the caller has set `cache` (everything is kept there) and
 # `here` (this directory). Functions return 1 after `why` was set to a reason that people can read.
 
-# What was downloaded, built and printed, and the last reason why something is not to be had.
-why=
-
-cannot() {
-    why=$*
-    return 1
-}
-
-# Every architecture and suite of the table.
-column() {
-    grep -v '^#' "$here/kernels.tsv" | cut -f "$1" | tr ' ' '\n' | sort -u
-}
-
-# apt with all of its state under the cache; proxies and the like remain those of this machine.
-private_apt() {
-    local command=$1 arch apt=$cache/apt
-    shift
-    local options=(
-        -o Dir::State="$apt/state" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache"
-        -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
-        -o APT::Architecture=amd64 -o Acquire::Languages=none -o APT::Sandbox::User=root
-        -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
-    )
-    for arch in $(column 2); do options+=(-o APT::Architectures::="$arch"); done
-    "$command" "${options[@]}" -q "$@"
-}
-
-# The lists of packages, once in a run, and only where something is missing from the cache.
-apt_ready=
-update_lists() {
-    [ -z "$apt_ready" ] || return 0
-    local tool suite mirror keyring=/usr/share/keyrings/debian-archive-keyring.gpg apt=$cache/apt
-    for tool in apt-get apt-cache dpkg-deb xz; do
-        command -v "$tool" >/dev/null || cannot "no $tool here, with which Debian's packages are fetched" || return
-    done
-    [ -e "$keyring" ] || cannot "no keyring of the Debian archive here ($keyring)" || return
-    # shellcheck disable=SC2016
-    mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' | grep -v '^[a-z]*-' | head -n 1 | cut -d' ' -f2) || true
-    [ -n "$mirror" ] || cannot "apt on this machine knows no package repository" || return
-    mkdir -p "$apt"/state/lists/partial "$apt"/cache/archives/partial
-    : >"$apt/status"
-    for suite in $(column 4) "$tools_suite"; do
-        echo "deb [signed-by=$keyring] $mirror $suite main"
-    done | sort -u >"$apt/sources.list"
-    # A suite that moved to another archive is no reason to do without the others.
-    private_apt apt-get update >"$cache/apt.log" 2>&1 || true
-    apt_ready=1
-}
-
-# The newest package whose name matches a pattern.
-newest() {
-    local arch=$1 pattern=$2 name
-    name=$(private_apt apt-cache pkgnames | while read -r name; do
-        # shellcheck disable=SC2254
-        case ${name%:"$arch"} in $pattern) echo "${name%:"$arch"}" ;; esac
-    done | sort -V | tail -n 1)
-    [ -n "$name" ] && echo "$name"
-}
-
-# Downloads a package, by its name, into a directory.
-download() {
-    local arch=$1 name=$2 dir=$3
-    mkdir -p "$dir"
-    (cd "$dir" && private_apt apt-get download "$name:$arch") >>"$cache/apt.log" 2>&1 ||
-        cannot "cannot download $name for $arch (see $cache/apt.log)"
-}
-
-# The suite that tools of the guest are taken from.
-tools_suite=trixie
+# The lists of packages that the table's rows need, and those of the guests' tools.
+sources="trixie:amd64 $(grep -v '^#' "$here/kernels.tsv" | awk -F'\t' '{ print $4 ":" $2, "trixie:" $2 }' | sort -u)"
+# shellcheck source=packages.sh
+. "$here/packages.sh"
 
 # busybox for an architecture: $cache/busybox-ARCH
 fetch_busybox() {
@@ -112,7 +47,7 @@ fetch_kernel() {
     done
     for file in "$work"/*.deb; do dpkg-deb -x "$file" "$work/tree"; done
     mkdir -p "$dir/modules"
-    find "$work/tree" -name 'vmlinuz*' -type f -exec mv {} "$dir/vmlinuz" \;
+    find "$work/tree" -name 'vmlinu[xz]*' -type f -exec mv {} "$dir/vmlinuz" \;
     [ -s "$dir/vmlinuz" ] || cannot "no kernel in $patterns" || return
     for module in "${modules[@]}"; do with_dependencies "$work/tree" "$module"; done | awk '!seen[$0]++' |
         while read -r file; do
@@ -124,15 +59,26 @@ fetch_kernel() {
     [ -s "$dir/release" ] || cannot "no modules in $patterns"
 }
 
+# Cargo for a target, linking statically; lightly optimised, because emulated processors are slow.
+static_cargo() {
+    local target=$1
+    shift
+    case $target in
+    x86_64-*)
+        RUSTFLAGS="-C target-feature=+crt-static" CARGO_BUILD_TARGET=$target \
+            CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=line-tables-only cargo "$@"
+        ;;
+    *) "$here/cross" "${target%%-*}" "$@" ;;
+    esac
+}
+
 # The test binaries, statically linked: $cache/tests/TARGET/NAME. Those that need a tool chain or the source tree are
 # not for guests.
 build_tests() {
     local target=$1 out=$cache/tests/$1 package name file
     rm -rf "$out" && mkdir -p "$out"
-    # Lightly optimised: emulated processors are slow.
-    RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=line-tables-only \
-        cargo test -q -p rawring -p rawring-sys --lib --tests --no-run \
-        --target "$target" --message-format=json >"$out.json" || cannot "the tests do not build for $target" || return
+    static_cargo "$target" test -q -p rawring -p rawring-sys --lib --tests --no-run --message-format=json \
+        >"$out.json" || cannot "the tests do not build for $target" || return
     sed -n 's/.*"target":{"kind":\["\([a-z]*\)"\].*"name":"\([^"]*\)","src_path".*"executable":"\([^"]*\)".*/\2 \3/p' \
         "$out.json" >"$out.list"
     while read -r name file; do
@@ -145,7 +91,7 @@ build_tests() {
 # The directory that tests were told at compile time to put their files into.
 tests_directory() {
     local target=$1
-    cargo metadata --no-deps --format-version 1 | sed "s|.*\"target_directory\":\"\([^\"]*\)\".*|\1/$target/tmp|"
+    static_cargo "$target" metadata --no-deps --format-version 1 | sed "s|.*\"target_directory\":\"\([^\"]*\)\".*|\1/$target/tmp|"
 }
 
 # What all guests of a target share: busybox, init and the tests. $cache/tests/TARGET.cpio
@@ -156,7 +102,7 @@ make_initramfs() {
     cp "$cache/busybox-$arch" "$root/bin/busybox"
     cp "$here/init" "$root/init"
     ln "$cache/tests/$target"/* "$root/tests/"
-    tests_directory "$target" >"$root/etc/tests-directory"
+    tests_directory "$target" >"$root/etc/tests-directory" || cannot "cargo does not say where tests put their files" || return
     archive "$root" >"$cache/tests/$target.cpio"
     rm -rf "$root"
 }
@@ -182,6 +128,9 @@ qemu_for() {
     local package
     case $1 in
     amd64) qemu=(qemu-system-x86_64 -cpu max) package=qemu-system-x86 console=ttyS0 ;;
+    arm64) qemu=(qemu-system-aarch64 -M virt -cpu max,pauth-impdef=on) package=qemu-system-arm console=ttyAMA0 ;;
+    riscv64) qemu=(qemu-system-riscv64 -M virt) package=qemu-system-misc console=ttyS0 ;;
+    s390x) qemu=(qemu-system-s390x -cpu max) package=qemu-system-misc console=ttysclp0 ;;
     *) cannot "no way to run $1 is written down in lib.sh" || return ;;
     esac
     qemu+=(-accel "tcg,thread=multi" -smp 2 -m 2048 -nographic -no-reboot)
