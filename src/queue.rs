@@ -22,7 +22,7 @@ mod sq;
 mod tests;
 
 pub use cq::Completions;
-pub(crate) use cq::Cq;
+pub(crate) use cq::{Cq, CqWords};
 pub(crate) use sq::{Enter, Mode, NoSlot, Sq, SqWords};
 
 /// A position in a queue: a count modulo 2^32. It wraps, so it has an equality and distances, but no order.

@@ -14,7 +14,7 @@ use crate::cqe::Cqe;
 use crate::flags::{Features, SetupFlags};
 use crate::handle::Handle;
 use crate::kernel::Entrance;
-use crate::queue::{Completions, Cq, Enter, Mode, Pos, Slots, Sq, SqWords};
+use crate::queue::{Completions, Cq, CqWords, Enter, Mode, Pos, Slots, Sq, SqWords};
 use crate::setup::{Setup, SetupError};
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Refused, Side, Submissions};
@@ -112,7 +112,8 @@ impl Ring {
             let sq = Sq::new(words, Slots::new(p.sqes.cast(), p.sq_ring_mask, p.sqe_shift), mode);
             let slots = Slots::new(p.cqes.cast(), p.cq_ring_mask, p.cqe_shift);
             let mixed = flags.contains(SetupFlags::CQE_MIXED);
-            (sq, Cq::new(word(p.cq_head), word(p.cq_tail), word(p.cq_overflow), slots, mixed))
+            let words = CqWords { head: word(p.cq_head), tail: word(p.cq_tail), overflow: word(p.cq_overflow) };
+            (sq, Cq::new(words, slots, mixed, mode.mixed))
         };
         if let Some(array) = p.sq_array {
             for index in 0..p.sq_entries {

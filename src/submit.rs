@@ -75,7 +75,7 @@ pub enum Reason {
     ReservedUserData,
     /// The entry asks for no completion on success, and this door counts completions.
     SkipSuccess,
-    /// The table of operations in flight has no number left (16,777,216 at once).
+    /// The table of operations in flight has no number left (16,777,215 at once).
     TooMany,
 }
 
@@ -99,7 +99,7 @@ impl core::fmt::Display for Reason {
             Reason::SkipSuccess => {
                 "scope and InFlight count completions: push an entry with skip_success() to the ring itself"
             }
-            Reason::TooMany => "16,777,216 operations are in flight, and no more can be told apart",
+            Reason::TooMany => "16,777,215 operations are in flight, and no more can be told apart",
         })
     }
 }
@@ -194,6 +194,11 @@ impl Submissions<'_> {
     }
 
     /// As [`push`](Self::push), for an entry of 128 bytes.
+    ///
+    /// In a mixed queue, where such an entry takes two slots, one that would not fit before the end of the queue gets a
+    /// filler before it: an entry of the crate's that does nothing. It counts as an entry that was taken, and as of then
+    /// the ring can [drain](crate::Sqe::drain) no more (`EOPNOTSUPP`), as after any entry that skips its completion. If
+    /// it is in a chain that fails, a wait may take its completion, which is not shown, for one.
     pub fn push128(&mut self, entry: impl Into<Sqe128<'static>>) -> Result<(), Refused<Sqe128<'static>>> {
         let entry = entry.into();
         if entry.first.key().is_reserved() {

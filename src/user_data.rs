@@ -50,11 +50,14 @@ impl UserData {
 
     /// The slot number of a reserved value.
     pub(crate) const fn slot(self) -> Option<u32> {
-        if self.is_reserved() { Some(self.0 as u32 & Self::MAX_SLOT) } else { None }
+        if self.is_reserved() { Some(self.0 as u32 & ((1 << SLOT_BITS) - 1)) } else { None }
     }
 
     /// The largest slot number that a token can carry.
-    pub(crate) const MAX_SLOT: u32 = (1 << SLOT_BITS) - 1;
+    pub(crate) const MAX_SLOT: u32 = (1 << SLOT_BITS) - 2;
+
+    /// The value of the fillers in mixed submission queues, which are nobody's: that of a slot that there is not.
+    pub(crate) const FILLER: UserData = UserData::token(Self::MAX_SLOT + 1, 0);
 }
 
 impl From<u64> for UserData {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{Pos, Slots};
 use crate::cqe::Cqe;
 use crate::sync::{Ordering, Word};
+use crate::user_data::UserData;
 use rawring_sys as sys;
 
 /// The completion queue.
@@ -14,17 +15,27 @@ pub(crate) struct Cq {
     overflow: Word,
     slots: Slots<sys::io_uring_cqe>,
     mixed: bool,
+    /// The submission queue has fillers, which complete if the chain that they are in fails.
+    fillers: bool,
     /// Our head: everything before it was consumed.
     at: Pos,
     /// The head that the kernel sees.
     published: Pos,
 }
 
+/// The shared words of a completion queue.
+pub(crate) struct CqWords {
+    pub(crate) head: Word,
+    pub(crate) tail: Word,
+    pub(crate) overflow: Word,
+}
+
 impl Cq {
-    pub(crate) fn new(head: Word, tail: Word, overflow: Word, slots: Slots<sys::io_uring_cqe>, mixed: bool) -> Self {
+    pub(crate) fn new(words: CqWords, slots: Slots<sys::io_uring_cqe>, mixed: bool, fillers: bool) -> Self {
+        let CqWords { head, tail, overflow } = words;
         // Relaxed: nobody else writes our head.
         let at = Pos(head.load(Ordering::Relaxed));
-        Cq { head, tail, overflow, slots, mixed, at, published: at }
+        Cq { head, tail, overflow, slots, mixed, fillers, at, published: at }
     }
 
     /// The kernel's tail, and with it the entries before it.
@@ -99,6 +110,9 @@ impl Cq {
     fn read(&self, at: Pos) -> (Option<Cqe>, u32) {
         // SAFETY: the callers pass positions in [head, tail), which are ours to read.
         let sys::io_uring_cqe { user_data, res, flags, .. } = self.slots.at(at).with(|slot| unsafe { slot.read() });
+        if self.fillers && user_data == UserData::FILLER.0 {
+            return (None, 1);
+        }
         let mut cqe = Cqe { user_data, res, flags, wide: false, big: [0; 2] };
         if let Some(second) = self.slots.second(at) {
             cqe.wide = true;

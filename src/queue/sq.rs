@@ -3,6 +3,7 @@
 use super::{Pos, Slots};
 use crate::sqe::RawSqe;
 use crate::sync::{Ordering, Word, fence};
+use crate::user_data::UserData;
 use rawring_sys as sys;
 
 /// How the submission queue of a ring behaves; fixed when the ring is made.
@@ -168,6 +169,7 @@ impl Sq {
     fn filler(&self) -> RawSqe {
         let mut nop = RawSqe::ZERO;
         nop.opcode = sys::IORING_OP_NOP;
+        nop.user_data = UserData::FILLER.0;
         nop.flags = sys::IOSQE_CQE_SKIP_SUCCESS;
         if self.next != self.published {
             let slots = if self.wide_ends.last() == Some(&self.next) { 2 } else { 1 };

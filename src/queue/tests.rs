@@ -8,6 +8,7 @@ use super::*;
 use crate::cqe::Cqe;
 use crate::sqe::RawSqe;
 use crate::sync::Ordering;
+use crate::user_data::UserData;
 use kernel::Shared;
 use rawring_sys as sys;
 
@@ -182,6 +183,24 @@ fn item_22_a_wide_entry_at_the_last_slot_gets_a_filler_that_keeps_the_link() {
         assert_eq!((shared.slot(0).user_data, shared.slot(1)), (7, RawSqe::from_bytes([7; 64])));
         assert_eq!(sq.len(), 4);
     }
+}
+
+#[test]
+fn item_22_a_filler_that_fails_with_its_chain_is_nobodys_completion() {
+    let shared = Shared::new(8, 0, 7);
+    let mut sq = shared.sq(Mode { mixed: true, ..Mode::default() });
+    sq.push_wide(&entry(1), &[0; 64]).expect("room");
+    let filler = shared.slot(7);
+    // The kernel takes the flag that leaves its completion out off it, when an entry before it in its chain fails.
+    let mut cq = shared.cq(true);
+    for key in [0, filler.user_data, 2] {
+        assert!(shared.post(key, 0));
+    }
+    let mut stash = VecDeque::new();
+    let keys: Vec<u64> = cq.snapshot(&mut stash).map(|cqe| cqe.user_data().0).collect();
+    assert_eq!(keys, [0, 2], "no key of a user's is taken for the filler's");
+    assert!(UserData(filler.user_data).is_reserved(), "and no user can have it");
+    assert_eq!(cq.ready(), 0);
 }
 
 #[test]

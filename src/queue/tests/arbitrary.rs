@@ -50,7 +50,12 @@ fn wide(key: u64, flags: u8) -> (RawSqe, [u8; 64]) {
 }
 
 fn filler(flags: u8) -> RawSqe {
-    RawSqe { flags: sys::IOSQE_CQE_SKIP_SUCCESS | flags, opcode: sys::IORING_OP_NOP, ..RawSqe::ZERO }
+    RawSqe {
+        flags: sys::IOSQE_CQE_SKIP_SUCCESS | flags,
+        opcode: sys::IORING_OP_NOP,
+        user_data: UserData::FILLER.0,
+        ..RawSqe::ZERO
+    }
 }
 
 /// What a submission queue of `entries` slots has to hold, unit by unit.

@@ -6,7 +6,7 @@
 
 use core::ptr::NonNull;
 
-use crate::queue::{Cq, Mode, Slots, Sq, SqWords};
+use crate::queue::{Cq, CqWords, Mode, Slots, Sq, SqWords};
 use crate::sqe::RawSqe;
 use crate::sync::{AtomicU32, Ordering, UnsafeCell, Word, fence};
 use rawring_sys as sys;
@@ -68,7 +68,8 @@ impl Shared {
     pub(super) fn cq(&self, mixed: bool) -> Cq {
         // SAFETY: as in `sq`.
         let slots = unsafe { Slots::new(NonNull::from(&*self.cqes).cast(), self.mask, self.shift) };
-        Cq::new(word(&self.cq_head), word(&self.cq_tail), word(&self.cq_overflow), slots, mixed)
+        let words = CqWords { head: word(&self.cq_head), tail: word(&self.cq_tail), overflow: word(&self.cq_overflow) };
+        Cq::new(words, slots, mixed, mixed)
     }
 
     /// Entries that the kernel may take.
