@@ -131,6 +131,10 @@ impl Operation for Send {
     }
 
     fn cancelled(&mut self) -> Outcome {
+        // What is left to do is the notification.
+        if let Some(zero_copy) = &mut self.zero_copy {
+            zero_copy.due = Some(Time(0));
+        }
         if self.done > 0 { Outcome::of(self.done as i32).failing(true) } else { Outcome::errno(Errno::CANCELED) }
     }
 }
