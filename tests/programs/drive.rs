@@ -45,6 +45,10 @@ impl<W: World> Run<'_, W> {
                 self.reap(way);
             }
             Step::Reap => self.reap(way),
+            Step::Settle => {
+                self.submit(way, &Wait::new(0));
+                self.settle(way);
+            }
             Step::Feed(to, len) => self.feed(to, len.into()),
             Step::HangUp(object) => self.hang_up(object),
             Step::Connect => self.connect(),

@@ -115,3 +115,50 @@ fn flagged(op: Op, flags: u8) -> Entry {
 fn can_skip(op: Op) -> bool {
     matches!(op, Op::PollMulti(_)) || !(op.is_multi() || matches!(op, Op::LinkTimeout(_)))
 }
+
+/// The program made so calm that any kernel has to come to the same: one chain at a time, nothing by the clock, no two
+/// that wait for the same thing.
+pub fn calmed(program: &Program) -> Program {
+    let mut steps = Vec::new();
+    let mut waited_for = Vec::new();
+    let mut linked = false;
+    for step in &program.steps {
+        let mut step = step.clone();
+        if let Step::Push(entry) = &mut step {
+            let waits = entry.op.reads().or(match entry.op {
+                Op::Poll(object) => Some(object),
+                _ => None,
+            });
+            let by_the_clock = matches!(entry.op, Op::Timeout(..) | Op::LinkTimeout(_)) || entry.op.is_multi();
+            let in_chain = linked || entry.link != Link::None;
+            // Buffers that large are not everywhere, and notifications of sends that never start neither. What waits in
+            // a chain may have a worker wait with it, and everything else for the worker.
+            let differs = match entry.op {
+                // Descriptors have any number, and who looks for many finds them wherever they happen to be.
+                Op::ReadHuge(_) | Op::Accept | Op::CancelFd(_) | Op::CancelAny => true,
+                Op::SendZc(_) | Op::CancelKey(_) => in_chain,
+                _ => in_chain && waits.is_some(),
+            };
+            linked = entry.link != Link::None;
+            if by_the_clock || differs || waits.is_some_and(|object| waited_for.contains(&object)) {
+                entry.op = Op::Nop;
+            } else {
+                waited_for.extend(waits);
+            }
+            // Of what says nothing nobody knows when it is over.
+            *entry = Entry { drain: false, force_async: false, skip: false, ..*entry };
+        }
+        // A submission would cut a chain, and what happens in the middle of one happens some time; what a network does
+        // with a connection that is gone takes its time.
+        let entry = matches!(step, Step::Push(_));
+        if entry || !(linked || matches!(step, Step::HangUp(Object::Tcp))) {
+            steps.push(step);
+            steps.extend((!linked).then_some(Step::Settle));
+        }
+    }
+    if linked {
+        steps.push(Step::Push(entry(Op::Nop)));
+    }
+    steps.push(Step::Settle);
+    Program { kind: Kind::Plain, door: Door::Unchecked, steps }
+}

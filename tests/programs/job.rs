@@ -4,7 +4,7 @@
 //! Buffers have guards on both sides. What is to be written carries the number of its entry in every byte, so that
 //! whoever finds a byte knows who wrote it; what is read into is filled with [`POISON`] first.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -61,10 +61,12 @@ pub const GROUP: Group = Group(7);
 pub struct Site<S> {
     /// The ring's sides, by [`Object::index`].
     pub ours: [Option<S>; Object::ALL.len()],
-    /// The ring under test, if it has a descriptor; a duplicate, for the ring itself is lent out.
-    pub own_ring: Option<OwnedFd>,
+    /// The ring under test, if it has a descriptor.
+    pub own_ring: Option<RawFd>,
     /// The ring that messages go to.
-    pub other_ring: OwnedFd,
+    pub other_ring: RawFd,
+    /// Whether there is a table of registered files.
+    pub registered: bool,
     pub wide: Wide,
     pub huge: bool,
 }
@@ -85,7 +87,7 @@ impl<S: AsFd> Site<S> {
     }
 
     fn file(&self, object: Object, fixed: bool) -> File<'_> {
-        if fixed { Fixed(object.index() as u32).into() } else { self.ours(object).into() }
+        if fixed && self.registered { Fixed(object.index() as u32).into() } else { self.ours(object).into() }
     }
 }
 
@@ -240,7 +242,9 @@ impl<S: AsFd> Job<S> {
             Op::TimeoutRemove(_) => TimeoutRemove::new(target).into(),
             Op::PollRemove(_) => PollRemove::new(target).into(),
             Op::Message(own) => {
-                let ring = site.own_ring.as_ref().filter(|_| own).unwrap_or(&site.other_ring);
+                let ring = site.own_ring.filter(|_| own).unwrap_or(site.other_ring);
+                // SAFETY: both rings are there until the run is over.
+                let ring = unsafe { BorrowedFd::borrow_raw(ring) };
                 // SAFETY: the value is not reserved, and who runs programs takes it for nothing but a message.
                 unsafe { MsgRing::new(ring, Key::Message(index).pack(), index as i32) }.into()
             }

@@ -4,6 +4,8 @@
 //! [`doors`], and [`ledger`] judges the [`trace`]. To add an operation: its variant and what [`program::Op`] says of
 //! it, its bytes in `generate`, its entry in [`job`], and what it may say in `ledger/results.rs`.
 
+#![allow(dead_code, reason = "each user of the programs uses its own part")]
+
 pub mod doors;
 mod drive;
 pub mod generate;
@@ -12,19 +14,25 @@ pub mod ledger;
 mod outside;
 pub mod program;
 pub mod run;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod trace;
 pub mod world;
 
 use program::Program;
 use world::World;
 
-/// Runs a program, and says what is wrong. `false` if there is no such ring here.
-pub fn check(program: &Program, world: &impl World) -> Result<bool, String> {
+/// Runs a program; `None` if there is no such ring here.
+///
+/// # Errors
+///
+/// What is wrong.
+pub fn check(program: &Program, world: &impl World) -> Result<Option<trace::Trace>, String> {
     let fitted = run::fitted(program, world);
-    let Some(trace) = run::run(&fitted, world) else { return Ok(false) };
+    let Some(trace) = run::run(&fitted, world) else { return Ok(None) };
     let wrong = ledger::verdict(&fitted, &trace, world.drains_strictly());
     if wrong.is_empty() {
-        return Ok(true);
+        return Ok(Some(trace));
     }
     let events: Vec<_> = trace.events.iter().map(|event| format!("    {event:?}\n")).collect();
     Err(format!("{}\nin {fitted:?}\nevents:\n{}", wrong.join("\n"), events.concat()))

@@ -1,6 +1,6 @@
 //! The world outside of the ring: what a run does to the other sides of its objects, and what it finds after the end.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -49,11 +49,13 @@ impl<W: World> Run<'_, W> {
     }
 
     pub(super) fn post(&mut self) {
-        let site = self.site.clone();
-        if let Some(ring) = site.own_ring.as_ref().filter(|_| self.world.supports(rawring::op::MsgRing::INFO)) {
+        let supported = self.world.supports(rawring::op::MsgRing::INFO);
+        if let Some(ring) = self.site.own_ring.filter(|_| supported) {
+            // SAFETY: the ring is there until the run is over.
+            let ring = unsafe { BorrowedFd::borrow_raw(ring) };
             let number = self.posted;
             self.posted += 1;
-            match self.helper.post(ring.as_fd(), Key::Post(number).pack().0, number as i32) {
+            match self.helper.post(ring, Key::Post(number).pack().0, number as i32) {
                 Ok(_) => self.trace.events.push(Event::Posted(number)),
                 Err(errno) => self.trace.wrong(format!("sending a message failed: {errno}")),
             }
@@ -129,7 +131,7 @@ impl<W: World> Run<'_, W> {
     /// Closes our sides, and expects the other sides to see it while the ring is still there.
     fn let_go(&mut self, ring: &Ring) {
         self.ended.clear();
-        if self.program.entries().any(|entry| entry.fixed) {
+        if self.is_registered() {
             // SAFETY: takes no argument.
             let done = unsafe { ring.register_raw(sys::IORING_UNREGISTER_FILES, std::ptr::null_mut(), 0) };
             done.expect("files are unregistered");

@@ -107,6 +107,8 @@ pub enum Step {
     Wait(u8),
     /// Takes the completions that are there.
     Reap,
+    /// Submits, and waits until everything that ends by itself has ended. Not generated from bytes.
+    Settle,
     /// Writes to the other side of an object.
     Feed(Object, u8),
     /// Closes the other side of an object.
@@ -353,7 +355,7 @@ impl Program {
             Step::Push(entry) => entry.op.object() == Some(object),
             Step::Feed(other, _) | Step::HangUp(other) => *other == object,
             Step::Connect => object == Listener,
-            Step::Withdraw(_) | Step::Submit | Step::Wait(_) | Step::Reap | Step::Post => false,
+            Step::Withdraw(_) | Step::Submit | Step::Wait(_) | Step::Reap | Step::Settle | Step::Post => false,
         })
     }
 }

@@ -4,7 +4,7 @@
 //! No run hangs: waits have deadlines, and a door that does not return ends the process, with the program on standard
 //! error.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub(super) const BUFFERS: u16 = 16;
 pub(super) const BUFFER: u32 = 16;
 
 /// The ring of a kind.
-pub fn setup(kind: Kind) -> Setup<'static> {
-    let setup = Setup::new(8);
+pub fn setup(kind: Kind, world: &impl World) -> Setup<'static> {
+    let setup = world.setup(8);
     match kind {
         Kind::Plain => setup,
         Kind::SqArray => setup.no_sqarray(false),
@@ -40,7 +40,7 @@ pub fn setup(kind: Kind) -> Setup<'static> {
         Kind::CqeMixed => setup.cqe_mixed(),
         Kind::Sqe128 => setup.sqe128(),
         Kind::SqeMixed => setup.sqe_mixed(),
-        Kind::TinyCq => Setup::new(2).cq_entries(2),
+        Kind::TinyCq => world.setup(2).cq_entries(2),
         Kind::NoMmap => setup.no_mmap(),
         Kind::FdOnly => setup.no_mmap().registered_fd_only(),
         Kind::Rewind => setup.sq_rewind(),
@@ -112,7 +112,7 @@ pub struct Run<'w, W: World> {
 /// Runs a program and says what happened. `None` if the world has no such ring.
 pub fn run<W: World>(program: &Program, world: &W) -> Option<Trace> {
     let program = &fitted(program, world);
-    let mut ring = world.ring(&setup(program.kind)).ok()?;
+    let mut ring = setup(program.kind, world).build().ok()?;
     let _watch = Watch::start(format!("{program:?}"));
     let mut run = Run::new(program, world, &ring);
     run.provide(&mut ring);
@@ -151,14 +151,14 @@ impl<'w, W: World> Run<'w, W> {
             ours[object.index()] = Some(our);
             others[object.index()] = other;
         }
-        let duplicate = |ring: BorrowedFd<'_>| ring.try_clone_to_owned().expect("a duplicate");
         let wide = match program.kind {
             Kind::Sqe128 => Wide::Always,
             Kind::SqeMixed => Wide::Mixed,
             _ => Wide::No,
         };
-        let (own_ring, other_ring) = (ring.fd().map(duplicate), duplicate(helper.as_fd()));
-        let site = Rc::new(Site { ours, own_ring, other_ring, wide, huge: world.has_huge_buffers() });
+        let (own_ring, other_ring) = (ring.fd().map(|fd| fd.as_raw_fd()), helper.as_fd().as_raw_fd());
+        let (huge, registered) = (world.has_huge_buffers(), world.registers_files());
+        let site = Rc::new(Site { ours, own_ring, other_ring, registered, wide, huge });
         let entries = program.entries().count();
         let trace = Trace {
             read: vec![None; entries],
@@ -196,17 +196,23 @@ impl<'w, W: World> Run<'w, W> {
         let entry =
             unsafe { ProvideBuffers::new(self.provided.cast(), BUFFER, BUFFERS.into(), 0, GroupId::from(GROUP)) };
         ring.push(entry).expect("the queue is empty");
-        ring.submit_and_wait(1).expect("submitted");
+        while ring.ready() == 0 {
+            ring.submit_and_wait(1).expect("submitted");
+        }
         let done: Vec<_> = ring.completions().map(|cqe| cqe.result()).collect();
         assert_eq!(done, [Ok(0)], "buffers are provided");
     }
 
+    /// Whether there is a table of registered files.
+    pub(super) fn is_registered(&self) -> bool {
+        self.site.registered && self.program.entries().any(|entry| entry.fixed)
+    }
+
     /// Registers the objects as files, if an entry names them so.
     fn register(&mut self, ring: &Ring) {
-        if !self.program.entries().any(|entry| entry.fixed) {
+        if !self.is_registered() {
             return;
         }
-        use std::os::fd::AsRawFd as _;
         let ours = self.site.ours.iter();
         let mut raw: Vec<i32> = ours.map(|our| our.as_ref().map_or(-1, |our| our.as_fd().as_raw_fd())).collect();
         // SAFETY: the argument is so many descriptors, which are read during the call.

@@ -86,3 +86,34 @@ impl Trace {
         self.violations.push(what.into());
     }
 }
+
+/// What each entry came to before everything was cancelled, and what was moved: the same for every kernel, if the program
+/// leaves no choice.
+#[derive(PartialEq, Debug)]
+pub struct Outcome<'t> {
+    /// Of each completion its result, and whether more was to come; of a notification only that it came.
+    pub completions: Vec<Vec<(Option<i32>, bool)>>,
+    pub read: &'t [Option<Vec<u8>>],
+    pub rest: Vec<(Object, Vec<u8>)>,
+    pub arrived: Vec<(Object, Vec<u8>)>,
+    pub files: &'t [(Object, Vec<u8>)],
+}
+
+impl Trace {
+    pub fn outcome(&self) -> Outcome<'_> {
+        let mut completions = vec![Vec::new(); self.read.len()];
+        for event in self.events.iter().take_while(|event| **event != Event::Ending) {
+            if let Event::Completed(Completion { key: Key::Entry(i), res, more, notification, .. }) = *event {
+                // What a worker thread was running says that it was interrupted.
+                let res = if res == -libc::EINTR { -libc::ECANCELED } else { res };
+                completions[i].push((Some(res).filter(|_| !notification), more));
+            }
+        }
+        let joined = |parts: &[(Object, Vec<u8>)]| {
+            let of = |object| parts.iter().filter(move |(of, _)| *of == object).flat_map(|(_, bytes)| bytes.clone());
+            Object::ALL.into_iter().map(|object| (object, of(object).collect())).collect()
+        };
+        let (rest, arrived) = (joined(&self.rest), joined(&self.arrived));
+        Outcome { completions, read: &self.read, rest, arrived, files: &self.files }
+    }
+}

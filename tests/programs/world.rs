@@ -23,8 +23,8 @@ pub trait World {
     /// One side of an object. The descriptor in it is what entries name.
     type Side: AsFd + 'static;
 
-    /// Makes a ring.
-    fn ring(&self, setup: &Setup<'_>) -> Result<Ring, SetupError>;
+    /// What makes rings here.
+    fn setup(&self, entries: u32) -> Setup<'static>;
     /// Whether it has an operation.
     fn supports(&self, op: &'static OpInfo) -> bool;
     /// Whether what follows a drained entry waits for its end, and not only for its start.
@@ -55,6 +55,8 @@ pub trait World {
     fn close(&self, descriptor: u32);
     /// Lets a little time pass.
     fn pause(&self);
+    /// Whether files can be registered.
+    fn registers_files(&self) -> bool;
     /// Whether buffers can be larger than the memory of this machine would like to see written.
     fn has_huge_buffers(&self) -> bool;
 }
@@ -106,12 +108,12 @@ impl Kernel {
 }
 
 /// Whether what follows a drained entry waits for its end. Kernels differ, so this one is asked.
-fn observe_drain(world: &impl World) -> bool {
+pub fn observe_drain(world: &impl World) -> bool {
     use rawring::op::{Nop, Read};
     let (ours, other) = world.pipe();
     let mut byte = [0; 1];
     let mut seen = Vec::new();
-    let mut ring = world.ring(&Setup::new(4)).expect("a ring");
+    let mut ring = world.setup(4).build().expect("a ring");
     ring.scope(|s| {
         s.push(Nop::new().user_data(0)).expect("room");
         s.push(Read::new(&ours, &mut byte).drain().user_data(1)).expect("room");
@@ -128,9 +130,9 @@ fn observe_drain(world: &impl World) -> bool {
     seen == [0, 1, 2]
 }
 
-fn observe_zero_copy(world: &impl World) -> bool {
+pub fn observe_zero_copy(world: &impl World) -> bool {
     let (ours, _other) = world.tcp_pair();
-    let mut ring = world.ring(&Setup::new(4)).expect("a ring");
+    let mut ring = world.setup(4).build().expect("a ring");
     let entry = rawring::op::SendZc::new(&ours, "data").drain();
     // SAFETY: the data is static; the socket is closed after the ring, which never starts the operation then.
     unsafe { ring.push_unchecked(entry) }.expect("room");
@@ -141,8 +143,8 @@ fn observe_zero_copy(world: &impl World) -> bool {
 impl World for Kernel {
     type Side = Side;
 
-    fn ring(&self, setup: &Setup<'_>) -> Result<Ring, SetupError> {
-        setup.build()
+    fn setup(&self, entries: u32) -> Setup<'static> {
+        Setup::new(entries)
     }
 
     fn supports(&self, op: &'static OpInfo) -> bool {
@@ -252,6 +254,10 @@ impl World for Kernel {
         std::thread::sleep(Duration::from_micros(200));
     }
 
+    fn registers_files(&self) -> bool {
+        true
+    }
+
     fn has_huge_buffers(&self) -> bool {
         cfg!(target_pointer_width = "64")
     }
@@ -294,7 +300,7 @@ const OWN: UserData = UserData(u64::MAX);
 
 impl Helper {
     pub fn new(world: &impl World) -> Helper {
-        Helper { ring: world.ring(&Setup::new(8)).expect("a ring"), inbox: Vec::new() }
+        Helper { ring: world.setup(8).build().expect("a ring"), inbox: Vec::new() }
     }
 
     /// Sends a message to the ring of this descriptor; the result of sending it.

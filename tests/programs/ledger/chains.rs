@@ -47,9 +47,7 @@ impl Ledger<'_> {
     pub(super) fn check_chains(&self, wrong: &mut Vec<String>) {
         for chain in &self.chains {
             let members: Vec<usize> = chain.entries.iter().copied().filter(|&i| !self.is_link_timeout(i)).collect();
-            // Refused chains complete as a whole.
-            let order = if chain.refused { &chain.entries } else { &members };
-            for pair in order.windows(2) {
+            for pair in members.windows(2) {
                 let [one, two] = [pair[0], pair[1]].map(|i| &self.records[i]);
                 if is_reversed(one.result_in_order(self.ending), two.first()) {
                     wrong.push(format!("entry {} completed before entry {}, to which it is linked", pair[1], pair[0]));

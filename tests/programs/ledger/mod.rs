@@ -91,12 +91,9 @@ impl<'t> Ledger<'t> {
                     let mut taken = Vec::new();
                     while let Some((entry, slots)) = if left > 0 { queue.pop_front() } else { None } {
                         left = left.saturating_sub(slots);
-                        // A filler before an entry of two slots skips its completion, and whoever does that can drain
-                        // no more.
-                        cannot_drain |= slots == 3;
                         if let Some(entry) = entry {
                             records[entry].taken = Some(at);
-                            taken.push(entry);
+                            taken.push((entry, slots));
                         }
                     }
                     link_up(&mut records, &mut chains, &taken, &mut cannot_drain);
@@ -274,7 +271,7 @@ impl<'t> Ledger<'t> {
     /// Whether something has certainly found this entry and cancelled it.
     fn is_found(&self, i: usize) -> bool {
         let by_entry = (0..self.records.len()).any(|j| {
-            matches!(self.records[j].entry.op, Op::CancelKey(target) if usize::from(target) == i)
+            matches!(self.records[j].entry.op, Op::CancelKey(target) | Op::PollRemove(target) if usize::from(target) == i)
                 && matches!(self.records[j].result(), Some((_, done)) if done.result == Ok(0))
         });
         by_entry || self.withdrawals(i).any(|at| self.waits_for_sure(i, at) && at < self.ending)
@@ -310,9 +307,9 @@ impl<'t> Ledger<'t> {
 }
 
 /// Cuts what was taken in one go into chains, and finds what is refused.
-fn link_up(records: &mut [Record<'_>], chains: &mut Vec<Chain>, taken: &[usize], cannot_drain: &mut bool) {
+fn link_up(records: &mut [Record<'_>], chains: &mut Vec<Chain>, taken: &[(usize, u32)], cannot_drain: &mut bool) {
     let mut open = false;
-    for &i in taken {
+    for &(i, slots) in taken {
         if !open {
             chains.push(Chain { entries: Vec::new(), drained: false, refused: false });
         }
@@ -322,7 +319,8 @@ fn link_up(records: &mut [Record<'_>], chains: &mut Vec<Chain>, taken: &[usize],
         let record = &mut records[i];
         (record.chain, record.place) = (number, chain.entries.len());
         let Entry { op, skip, drain, .. } = record.entry;
-        *cannot_drain |= skip;
+        // A filler before an entry of two slots skips its completion, too, and whoever does that can drain no more.
+        *cannot_drain |= skip || slots == 3;
         let invalid = match op {
             Op::Malformed => true,
             Op::SendZc(_) | Op::PollMulti(_) => skip,

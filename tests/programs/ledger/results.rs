@@ -49,7 +49,7 @@ impl Ledger<'_> {
                     }
                     [(_, only)] if only.notification => !only.more && self.cannot_start(i),
                     [(_, only)] => !only.more || self.unseen(),
-                    [] => self.unseen() || record.entry.skip,
+                    [] => self.may_end_silently(record),
                     _ => false,
                 };
                 if !fine {

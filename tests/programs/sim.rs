@@ -1,0 +1,167 @@
+//! A simulated kernel to run programs in. One is for one program: its seed decides everything.
+
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use rawring::op::Connect;
+use rawring::probe::Probe;
+use rawring::sim::{Config, Handle, Sim};
+use rawring::{Errno, OpInfo, Setup};
+use rustix::event::PollFlags;
+use rustix::net::SocketAddrAny;
+
+use super::world::{World, observe_drain, observe_zero_copy};
+
+/// A kernel of a seed.
+pub struct Simulated {
+    sim: Sim,
+    probe: Probe,
+    drains_strictly: bool,
+    drains_zero_copy: bool,
+}
+
+/// A side of an object.
+pub struct Side {
+    handle: Handle,
+    /// Where it listens, for the other side of a listener.
+    address: Option<SocketAddrAny>,
+}
+
+impl AsFd for Side {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+impl From<Handle> for Side {
+    fn from(handle: Handle) -> Self {
+        Side { handle, address: None }
+    }
+}
+
+impl Simulated {
+    pub fn new(config: Config) -> Simulated {
+        let sim = Sim::with(config);
+        let ring = sim.ring(1).expect("a ring");
+        let probe = Probe::of(&ring).expect("a probe");
+        let mut simulated = Simulated { sim, probe, drains_strictly: false, drains_zero_copy: false };
+        simulated.drains_strictly = observe_drain(&simulated);
+        simulated.drains_zero_copy = observe_zero_copy(&simulated);
+        simulated
+    }
+
+    pub fn sim(&self) -> &Sim {
+        &self.sim
+    }
+}
+
+fn both(pair: Result<(Handle, Handle), Errno>) -> (Side, Side) {
+    let (one, other) = pair.expect("descriptors");
+    (one.into(), other.into())
+}
+
+impl World for Simulated {
+    type Side = Side;
+
+    fn setup(&self, entries: u32) -> Setup<'static> {
+        self.sim.setup(entries)
+    }
+
+    fn supports(&self, op: &'static OpInfo) -> bool {
+        self.probe.supports(op)
+    }
+
+    fn drains_strictly(&self) -> bool {
+        self.drains_strictly
+    }
+
+    fn drains_zero_copy(&self) -> bool {
+        self.drains_zero_copy
+    }
+
+    fn file(&self, content: &[u8]) -> Side {
+        self.sim.file(content).expect("a descriptor").into()
+    }
+
+    fn pipe(&self) -> (Side, Side) {
+        both(self.sim.pipe())
+    }
+
+    fn stream_pair(&self) -> (Side, Side) {
+        both(self.sim.stream_pair())
+    }
+
+    fn tcp_pair(&self) -> (Side, Side) {
+        both(self.sim.stream_pair())
+    }
+
+    fn listener(&self) -> (Side, Side) {
+        let (listener, address) = self.sim.listener(b"programs", 16).expect("a name that is free");
+        let other = Side { address: Some(address.into()), ..self.stream_pair().0 };
+        (listener.into(), other)
+    }
+
+    fn connect(&self, other: &Side) -> Option<Side> {
+        let address = other.address.as_ref().expect("the other side of a listener");
+        let socket = self.sim.socket().expect("a descriptor");
+        let mut result = None;
+        let mut ring = self.sim.ring(2).expect("a ring");
+        ring.scope(|s| {
+            s.push(Connect::new(&socket, address)).expect("room");
+            s.finish(|cqe| result = Some(cqe.result()))
+        })
+        .expect("a scope")
+        .expect("finished");
+        (result == Some(Ok(0))).then(|| socket.into())
+    }
+
+    fn write(&self, to: &Side, bytes: &[u8]) -> bool {
+        match to.handle.write(bytes) {
+            Ok(written) => {
+                assert_eq!(written, bytes.len(), "objects have room for what is fed to them");
+                true
+            }
+            Err(Errno::PIPE | Errno::CONNRESET) => false,
+            Err(errno) => panic!("feeding failed: {errno}"),
+        }
+    }
+
+    fn read(&self, from: &Side) -> Option<Vec<u8>> {
+        match from.handle.read(4096) {
+            Ok(bytes) => Some(bytes).filter(|bytes| !bytes.is_empty()),
+            Err(Errno::AGAIN) => Some(Vec::new()),
+            Err(Errno::CONNRESET) => None,
+            Err(errno) => panic!("reading failed: {errno}"),
+        }
+    }
+
+    fn content(&self, file: &Side) -> Vec<u8> {
+        file.handle.content().expect("a file")
+    }
+
+    fn hung_up(&self, other: &Side) -> bool {
+        if other.address.is_some() {
+            return self.connect(other).is_none();
+        }
+        let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;
+        other.handle.poll().expect("polled").intersects(gone)
+    }
+
+    fn close(&self, descriptor: u32) {
+        // SAFETY: an operation has just made it, and nobody else has seen the completion.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor as i32) };
+        drop(self.sim.handle(descriptor).expect("a descriptor of this kernel"));
+    }
+
+    fn pause(&self) {
+        self.sim.advance(Duration::from_micros(200));
+    }
+
+    fn registers_files(&self) -> bool {
+        false
+    }
+
+    fn has_huge_buffers(&self) -> bool {
+        false
+    }
+}
