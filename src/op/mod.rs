@@ -139,7 +139,7 @@ impl OpInfo {
     }
 
     /// What a new entry has in a field before any operand is stored.
-    fn initial(&self, at: At) -> u64 {
+    pub(crate) fn initial(&self, at: At) -> u64 {
         let value = self.defaults.iter().find(|(place, _)| *place == at).map_or(0, |(_, value)| *value);
         self.marks.iter().fold(value, |value, mark| match *mark {
             Mark::Has(place, bits) if place == at => value | bits,

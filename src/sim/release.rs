@@ -9,7 +9,7 @@
 use rustix::io::Errno;
 
 use crate::flags::{EnterFlags, Features, FlagInfo, FlagNames, SetupFlags, SqeFlags};
-use crate::op::{self, Opcode, OperandInfo};
+use crate::op::{self, OpInfo, Opcode, OperandInfo};
 use crate::operand::Kind;
 use crate::probe::{QUERIES, REGISTRATIONS};
 use crate::sqe::{At, RawSqe};
@@ -87,15 +87,17 @@ impl Release {
     /// Whether this variant of its operation is known, with what it asks for. Here a kernel refuses what it does not
     /// know; some real ones do not look.
     pub(crate) fn knows(self, sqe: &RawSqe) -> bool {
-        op::describe(sqe)
-            .is_some_and(|row| self.is(row.since) && row.operands.iter().all(|operand| self.is_known(operand, sqe)))
+        op::describe(sqe).is_some_and(|row| {
+            self.is(row.since) && row.operands.iter().all(|operand| self.is_known(row, operand, sqe))
+        })
     }
 
     /// Whether an operand is known, or not there.
-    fn is_known(self, operand: &OperandInfo, sqe: &RawSqe) -> bool {
+    fn is_known(self, row: &OpInfo, operand: &OperandInfo, sqe: &RawSqe) -> bool {
         let has = |&(at, bits): &(At, u64)| sqe.get(at) & bits == bits;
         let there = match operand.sets {
-            [] => operand.at.iter().any(|&at| sqe.get(at) != 0),
+            // What is there anyway says nothing of the operand.
+            [] => operand.at.iter().any(|&at| sqe.get(at) != row.initial(at)),
             flags => flags.iter().all(has),
         };
         let unknown = |flag: &FlagInfo| !self.is(flag.since) && operand.at.iter().any(|&at| has(&(at, flag.bits)));
