@@ -76,7 +76,7 @@ impl Ring {
     ///
     /// There are operations that no cancellation finds: a zero-copy send held back by a drain (see
     /// [`SendZc`](crate::op::SendZc)), and on a ring with a polling thread what a worker runs, while a drain behind it holds
-    /// back the requests to cancel it. The scope ends when they do.
+    /// back the requests to cancel it; before Linux 6.0, whatever has a drain behind it. The scope ends when they do.
     ///
     /// Operations of others on the same ring are left alone, and their completions kept for
     /// [`Ring::completions`], with one exception: an operation of the scope that waits behind somebody else's, drained or
