@@ -3,7 +3,14 @@
 //! `fuzz/fuzz_targets/NAME.rs` calls the same function with what libFuzzer comes up with. A file that made it crash is
 //! a test as soon as it lies in `fuzz/seeds/NAME/`: every file there is run.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod decode;
+mod kernel;
+#[path = "../programs/mod.rs"]
+mod programs;
+#[cfg(feature = "sim")]
+mod sim;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -21,7 +28,7 @@ fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     seeds
 }
 
-/// Runs a target's body on what there is for it, and `cases` times on random bytes.
+/// Runs a target's body on its seeds, on each of them changed in every place, and `cases` times on random bytes.
 fn exercise(target: &str, cases: u32, run: fn(&[u8])) {
     for (path, seed) in seeds(target) {
         let run = |what: &str, bytes: &[u8]| {
@@ -40,6 +47,19 @@ fn exercise(target: &str, cases: u32, run: fn(&[u8])) {
             }
         }
     }
+    arbitrary(cases, run);
+}
+
+/// Runs a target's body on its seeds, and `cases` times on random bytes: for those that take milliseconds.
+fn exercise_slow(target: &str, cases: u32, run: fn(&[u8])) {
+    seeds(target).iter().for_each(|(path, seed)| {
+        eprintln!("{}", path.display());
+        run(seed);
+    });
+    arbitrary(cases, run);
+}
+
+fn arbitrary(cases: u32, run: fn(&[u8])) {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let bytes = prop::collection::vec(any::<u8>(), 0..256);
     let result = TestRunner::new(config).run(&bytes, |bytes| {
@@ -52,4 +72,18 @@ fn exercise(target: &str, cases: u32, run: fn(&[u8])) {
 #[test]
 fn decode() {
     exercise("decode", 5_000, decode::run);
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn sim() {
+    exercise_slow("sim", 200, sim::run);
+}
+
+/// In a process of its own: its children are copies of one that has no other threads.
+#[test]
+fn kernel() {
+    if common::kernel_has_op("kernel", rawring::op::CancelAny::INFO) {
+        common::in_own_process("kernel", || exercise_slow("kernel", 100, kernel::run));
+    }
 }

@@ -18,13 +18,13 @@ use super::trace::Event;
 use super::world::{PATIENCE, World};
 
 /// Entries through `push_unchecked`. Their memory stays in boxes until the kernel is done with it.
-struct Unchecked<S> {
+pub(super) struct Unchecked<S> {
     ring: Ring,
     jobs: Vec<Option<Box<Job<S>>>>,
 }
 
 pub fn unchecked<W: World>(run: &mut Run<'_, W>, ring: Ring) -> Option<Ring> {
-    let mut way = Unchecked { ring, jobs: Vec::new() };
+    let mut way = Unchecked::new(ring);
     run.drive(&mut way);
     run.trace.events.push(Event::Ending);
     let start = Instant::now();
@@ -61,6 +61,24 @@ pub fn unchecked<W: World>(run: &mut Run<'_, W>, ring: Ring) -> Option<Ring> {
 }
 
 impl<S: std::os::fd::AsFd> Unchecked<S> {
+    pub(super) fn new(ring: Ring) -> Self {
+        Unchecked { ring, jobs: Vec::new() }
+    }
+
+    /// Ends everything on a simulated kernel, which says when that is done.
+    #[cfg(feature = "sim")]
+    pub(super) fn end(mut self, world: &super::sim::Simulated) {
+        for _ in 0..1000 {
+            if world.sim().in_flight() == 0 {
+                return;
+            }
+            let _full = self.cancel_everything();
+            let _retry = self.ring.submit_with(&Wait::new(1).timeout(Duration::from_millis(1)));
+            while self.ring.completions().next().is_some() {}
+        }
+        std::mem::forget(self.jobs);
+    }
+
     /// Cancels by a call, which no drain holds back, and by an entry, which says whether there was anything. True if
     /// the entry had no room.
     fn cancel_everything(&mut self) -> bool {
@@ -111,7 +129,7 @@ impl<S: std::os::fd::AsFd> Way<S> for Unchecked<S> {
     }
 
     fn next(&mut self) -> Option<Reaped<S>> {
-        let cqe = self.ring.peek().expect("peeked").next()?;
+        let cqe = self.ring.peek().ok()?.next()?;
         let key = Key::unpack(cqe.user_data());
         let mut job = None;
         if let Key::Entry(index) = key {
@@ -132,7 +150,7 @@ impl<S: std::os::fd::AsFd> Way<S> for Unchecked<S> {
 }
 
 /// Entries in a scope. They borrow from outside of it, so what they read is looked at when it is over.
-struct Scoped<'s, 'r, 'env, S> {
+pub(super) struct Scoped<'s, 'r, 'env, S> {
     scope: &'s mut Scope<'r, 'env>,
     places: std::slice::IterMut<'env, Option<Job<S>>>,
     tickets: Vec<Ticket>,
@@ -145,7 +163,7 @@ pub fn scope<W: World>(run: &mut Run<'_, W>, mut ring: Ring) -> Option<Ring> {
     let panics = run.program.door == Door::Panic;
     let left = catch_unwind(AssertUnwindSafe(|| {
         ring.scope(|scope| {
-            let mut way = Scoped { scope, places: jobs.iter_mut(), tickets: Vec::new() };
+            let mut way = Scoped::new(scope, &mut jobs);
             run.drive(&mut way);
             run.trace.events.push(Event::Ending);
             if panics {
@@ -164,6 +182,12 @@ pub fn scope<W: World>(run: &mut Run<'_, W>, mut ring: Ring) -> Option<Ring> {
         run.finished(job);
     }
     Some(ring)
+}
+
+impl<'s, 'r, 'env, S> Scoped<'s, 'r, 'env, S> {
+    pub(super) fn new(scope: &'s mut Scope<'r, 'env>, places: &'env mut [Option<Job<S>>]) -> Self {
+        Scoped { scope, places: places.iter_mut(), tickets: Vec::new() }
+    }
 }
 
 impl<'env, S: std::os::fd::AsFd> Way<S> for Scoped<'_, '_, 'env, S> {
@@ -194,7 +218,7 @@ impl<'env, S: std::os::fd::AsFd> Way<S> for Scoped<'_, '_, 'env, S> {
     }
 
     fn withdraw(&mut self, entry: usize) {
-        self.scope.cancel(self.tickets[entry]).expect("room");
+        self.scope.cancel(self.tickets[entry]).expect("who asks has seen to room");
     }
 
     fn submit(&mut self, wait: &Wait<'_>) -> Result<u32, Errno> {
@@ -216,7 +240,7 @@ impl<'env, S: std::os::fd::AsFd> Way<S> for Scoped<'_, '_, 'env, S> {
 }
 
 /// Entries that own what they use.
-struct Owned<S: 'static> {
+pub(super) struct Owned<S: 'static> {
     ring: InFlight<Job<S>>,
     tickets: Vec<Ticket>,
     /// The latest completion with more to come of each entry.
@@ -234,7 +258,7 @@ pub fn in_flight<W: World>(run: &mut Run<'_, W>, ring: Ring) -> Option<Ring> {
             return None;
         }
     };
-    let mut way = Owned { ring, tickets: Vec::new(), latest: Vec::new(), waiting: None, wrong: Vec::new() };
+    let mut way = Owned::new(ring);
     run.drive(&mut way);
     run.trace.events.push(Event::Ending);
     let Owned { ring, tickets, mut latest, mut wrong, .. } = way;
@@ -283,6 +307,12 @@ fn sort<S>(
     [first, Some(Reaped { key, cqe, job: Some(state) })]
 }
 
+impl<S> Owned<S> {
+    pub(super) fn new(ring: InFlight<Job<S>>) -> Self {
+        Owned { ring, tickets: Vec::new(), latest: Vec::new(), waiting: None, wrong: Vec::new() }
+    }
+}
+
 impl<S: std::os::fd::AsFd> Way<S> for Owned<S> {
     fn push(&mut self, job: Job<S>) -> Result<(), (Job<S>, Reason)> {
         let started = if job.is_wide() {
@@ -311,7 +341,7 @@ impl<S: std::os::fd::AsFd> Way<S> for Owned<S> {
     }
 
     fn withdraw(&mut self, entry: usize) {
-        self.ring.cancel(self.tickets[entry]).expect("room");
+        self.ring.cancel(self.tickets[entry]).expect("who asks has seen to room");
     }
 
     fn submit(&mut self, wait: &Wait<'_>) -> Result<u32, Errno> {

@@ -1,9 +1,7 @@
-//! Programs from bytes: for `proptest`, which shrinks them, and for fuzzers.
+//! Programs from bytes, which are for fuzzers to make up, and for `proptest` to make smaller.
 //!
 //! Each step has a fixed number of bytes, so that taking a step away leaves the others what they are, and zeros are
 //! the simplest step. All bytes are a program.
-
-use proptest::prelude::*;
 
 use super::program::{Door, Entry, Kind, LONG, Link, Object, Op, Program, Step, entry};
 
@@ -13,16 +11,6 @@ pub const HEADER: usize = 2;
 pub const STEP: usize = 5;
 /// Steps that a program has at most: tags of entries have to fit into a byte, and runs should be short.
 pub const MAX_STEPS: usize = 28;
-
-/// Programs of every kind.
-pub fn programs() -> impl Strategy<Value = Program> {
-    let header = any::<[u8; HEADER]>();
-    let steps = prop::collection::vec(any::<[u8; STEP]>(), 1..MAX_STEPS);
-    (header, steps).prop_map(|(header, steps)| {
-        let bytes: Vec<u8> = header.into_iter().chain(steps.into_iter().flatten()).collect();
-        from_bytes(&bytes)
-    })
-}
 
 /// The program that these bytes stand for.
 pub fn from_bytes(bytes: &[u8]) -> Program {

@@ -69,6 +69,8 @@ pub struct Site<S> {
     pub registered: bool,
     pub wide: Wide,
     pub huge: bool,
+    /// Whether notifications can say what was copied.
+    pub reports: bool,
 }
 
 /// How the ring takes entries of 128 bytes.
@@ -226,7 +228,10 @@ impl<S: AsFd> Job<S> {
             Op::Recv(object, _) => Recv::new(file(object), buffer).into(),
             Op::Write(object, _) => Write::new(file(object), &*buffer).into(),
             Op::Send(object, _) => Send::new(file(object), &*buffer).into(),
-            Op::SendZc(_) => SendZc::new(file(Object::Tcp), &*buffer).options(RecvSendOptions::REPORT_USAGE).into(),
+            Op::SendZc(_) => {
+                let send = SendZc::new(file(Object::Tcp), &*buffer);
+                if site.reports { send.options(RecvSendOptions::REPORT_USAGE).into() } else { send.into() }
+            }
             Op::Poll(object) => PollAdd::new(file(object), readable).into(),
             Op::PollMulti(object) => PollMulti::new(file(object), readable).into(),
             Op::ReadMulti(object) => ReadMulti::new(file(object), GROUP).into(),

@@ -9,16 +9,18 @@ mod common;
 mod programs;
 #[cfg(feature = "sim")]
 mod simulated;
+mod strategy;
 
 use std::sync::OnceLock;
 
 use common::{kernel_has, kernel_has_op, skipped};
 use programs::check;
-use programs::generate::{from_bytes, programs};
+use programs::generate::from_bytes;
 use programs::program::{Object::*, Op::*, Step::*, *};
 use programs::world::{Kernel, World};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use strategy::programs;
 
 /// The kernel, if programs can be ended on it.
 fn kernel(test: &str) -> Option<&'static Kernel> {

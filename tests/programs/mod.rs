@@ -11,6 +11,8 @@ mod drive;
 pub mod generate;
 pub mod job;
 pub mod ledger;
+#[cfg(feature = "sim")]
+pub mod liar;
 mod outside;
 pub mod program;
 pub mod run;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rawring::op::ProvideBuffers;
 use rawring::operand::GroupId;
-use rawring::{Cqe, Errno, Reason, Ring, Setup, UserData, Wait};
+use rawring::{Cqe, Errno, Reason, Ring, Setup, UserData, Version, Wait};
 use rawring_sys as sys;
 
 use super::doors;
@@ -19,6 +19,9 @@ use super::job::{GROUP, Job, Key, Site, Wide};
 use super::program::{Door, Entry, FILE_LEN, Kind, Link, Object, Op, Program, Step};
 use super::trace::Trace;
 use super::world::{Helper, PATIENCE, World};
+
+/// The release from which notifications say what was copied.
+const REPORTS: Version = Version::new(6, 2);
 
 /// Provided buffers, and bytes in each.
 pub(super) const BUFFERS: u16 = 16;
@@ -158,7 +161,8 @@ impl<'w, W: World> Run<'w, W> {
         };
         let (own_ring, other_ring) = (ring.fd().map(|fd| fd.as_raw_fd()), helper.as_fd().as_raw_fd());
         let (huge, registered) = (world.has_huge_buffers(), world.registers_files());
-        let site = Rc::new(Site { ours, own_ring, other_ring, registered, wide, huge });
+        let site =
+            Rc::new(Site { ours, own_ring, other_ring, registered, wide, huge, reports: world.level() >= REPORTS });
         let entries = program.entries().count();
         let trace = Trace {
             read: vec![None; entries],
@@ -226,13 +230,13 @@ fn flip<S>((ours, other): (S, S)) -> (S, Option<S>) {
 }
 
 /// Ends the process if it is not dropped in time.
-struct Watch(#[expect(dead_code, reason = "its end is the message")] Sender<()>);
+pub(super) struct Watch(#[expect(dead_code, reason = "its end is the message")] Sender<()>);
 
 impl Watch {
-    fn start(what: String) -> Watch {
+    pub(super) fn start(what: String) -> Watch {
         let (sender, receiver) = channel();
         std::thread::spawn(move || {
-            if receiver.recv_timeout(6 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            if receiver.recv_timeout(3 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 eprintln!("a program does not end:\n{what}");
                 std::process::abort();
             }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use rawring::op::Connect;
 use rawring::probe::Probe;
 use rawring::sim::{Config, Handle, Sim};
-use rawring::{Errno, OpInfo, Setup};
+use rawring::{Errno, OpInfo, Setup, Version};
 use rustix::event::PollFlags;
 use rustix::net::SocketAddrAny;
 
+use super::program::Program;
+use super::trace::Trace;
 use super::world::{World, observe_drain, observe_zero_copy};
 
 /// A kernel of a seed.
@@ -69,6 +71,10 @@ impl World for Simulated {
 
     fn supports(&self, op: &'static OpInfo) -> bool {
         self.probe.supports(op)
+    }
+
+    fn level(&self) -> Version {
+        self.probe.level()
     }
 
     fn drains_strictly(&self) -> bool {
@@ -164,4 +170,27 @@ impl World for Simulated {
     fn has_huge_buffers(&self) -> bool {
         false
     }
+}
+
+/// Of a kernel of any release that can cancel what a drain holds back the requests for.
+pub fn config_of(seed: u64) -> Config {
+    let releases = [(6, 0), (6, 1), (6, 4), (6, 7), (6, 12), (6, 18), (6, 19), (7, 0), (7, 1), (7, 3)];
+    let (major, minor) = releases[seed as usize % releases.len()];
+    let mut config = Config::new(seed);
+    config.release = Version::new(major, minor);
+    // The ledger knows how long files are, and that transfers are whole.
+    config.short = 0;
+    config
+}
+
+/// As [`check`](super::check), and no memory was touched while it was lent.
+///
+/// # Errors
+///
+/// What is wrong.
+pub fn check_simulated(program: &Program, config: Config) -> Result<Option<Trace>, String> {
+    let world = Simulated::new(config);
+    let trace = super::check(program, &world)?;
+    let violations = world.sim().violations();
+    if violations.is_empty() { Ok(trace) } else { Err(format!("{violations:?} in {program:?}")) }
 }

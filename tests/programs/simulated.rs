@@ -2,30 +2,31 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use rawring::sim::Config;
 
 use crate::programs::check;
-use crate::programs::generate::{calmed, programs};
-use crate::programs::program::Program;
-use crate::programs::sim::Simulated;
-use crate::programs::trace::Trace;
+use crate::programs::generate::calmed;
+use crate::programs::liar::{bearable, endure};
+use crate::programs::sim::{Simulated, check_simulated, config_of};
+use crate::strategy::programs;
 use crate::{config, kernel};
 
 /// The same programs, by the same ledger, on simulated kernels.
 #[test]
 fn generated_programs_keep_all_promises_on_simulated_kernels() {
-    let run = |(program, seed)| on_simulation(&program, seed).map(drop).map_err(TestCaseError::fail);
+    let run = |(program, seed)| check_simulated(&program, config_of(seed)).map(drop).map_err(TestCaseError::fail);
     let programs = (programs(), any::<u64>());
     TestRunner::new(config(300)).run(&programs, run).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 
-fn on_simulation(program: &Program, seed: u64) -> Result<Option<Trace>, String> {
-    let mut config = Config::new(seed);
-    config.short = 0;
-    let world = Simulated::new(config);
-    let trace = check(program, &world)?;
-    let violations = world.sim().violations();
-    if violations.is_empty() { Ok(trace) } else { Err(format!("{violations:?}")) }
+/// Whatever a kernel says, no memory is given up that it has.
+#[test]
+fn programs_endure_kernels_that_lie() {
+    let run = |(program, seed, percent)| {
+        let world = Simulated::new(config_of(seed));
+        endure(&program, &world, bearable(), percent).map_err(TestCaseError::fail)
+    };
+    let programs = (programs(), any::<u64>(), 0..100u8);
+    TestRunner::new(config(300)).run(&programs, run).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 
 /// What leaves no choice ends in the same way here and there.
@@ -36,7 +37,7 @@ fn simulated_kernels_and_this_one_agree() {
         let program = calmed(&program);
         let ran = |result: Result<_, String>| result.map_err(TestCaseError::fail);
         let real = ran(check(&program, kernel))?.expect("plain rings");
-        let simulated = ran(on_simulation(&program, seed))?.expect("plain rings");
+        let simulated = ran(check_simulated(&program, config_of(seed)))?.expect("plain rings");
         prop_assert_eq!(real.outcome(), simulated.outcome(), "{:?}", program);
         Ok(())
     };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rawring::op::MsgRing;
 use rawring::probe::Probe;
-use rawring::{Errno, OpInfo, Ring, Setup, SetupError, UserData};
+use rawring::{Errno, OpInfo, Ring, Setup, SetupError, UserData, Version};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 
@@ -27,6 +27,8 @@ pub trait World {
     fn setup(&self, entries: u32) -> Setup<'static>;
     /// Whether it has an operation.
     fn supports(&self, op: &'static OpInfo) -> bool;
+    /// The release whose flags it knows.
+    fn level(&self) -> Version;
     /// Whether what follows a drained entry waits for its end, and not only for its start.
     fn drains_strictly(&self) -> bool;
     /// Whether a zero-copy send ever starts that a drain holds back. Since the kernel counts requests for it (Linux
@@ -149,6 +151,10 @@ impl World for Kernel {
 
     fn supports(&self, op: &'static OpInfo) -> bool {
         self.probe.supports(op)
+    }
+
+    fn level(&self) -> Version {
+        self.probe.level()
     }
 
     fn drains_strictly(&self) -> bool {

@@ -1,0 +1,9 @@
+//! Programs on the kernel that this runs on. See `tests/fuzz/kernel.rs`.
+#![no_main]
+
+#[path = "../../tests/fuzz/kernel.rs"]
+mod kernel;
+#[path = "../../tests/programs/mod.rs"]
+mod programs;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kernel::run(data));
