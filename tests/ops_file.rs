@@ -20,6 +20,7 @@ use rawring::op::*;
 use rawring::operand::*;
 use rawring::{Errno, Ring, Sqe};
 use rustix::fs::{Advice, AtFlags, CWD, FallocateFlags, StatxFlags};
+use rustix::param::page_size;
 
 /// How many of the file's extents are only planned: data in memory that has no place on the disk yet.
 fn planned_extents(file: &File) -> usize {
@@ -164,26 +165,27 @@ fn ftruncate_does_what_the_system_call_does() {
 /// Whether the page of the file at `offset` is in the page cache.
 fn is_cached(file: &File, offset: u64) -> bool {
     use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-    let (null, len) = (std::ptr::null_mut(), 4096);
+    let (null, len) = (std::ptr::null_mut(), page_size());
     // SAFETY: a new mapping that nobody refers to; it is not accessed, only asked about.
     let page = unsafe { mmap(null, len, ProtFlags::READ, MapFlags::SHARED, file, offset) }.expect("a mapping");
-    let mut resident = [0u8; 16];
-    // SAFETY: the range is mapped, and there is a byte for each of its pages, however small they are.
-    let done = unsafe { libc::mincore(page, len, resident.as_mut_ptr()) };
+    let mut resident = 0;
+    // SAFETY: the range is mapped, and there is a byte for its page.
+    let done = unsafe { libc::mincore(page, len, &raw mut resident) };
     assert_eq!(done, 0);
     // SAFETY: nothing refers to the mapping.
     unsafe { munmap(page, len) }.expect("unmapped");
-    resident[0] & 1 != 0
+    resident & 1 != 0
 }
 
 #[test]
 fn item_16_advice_has_lengths_of_64_bits() {
     let dir = Dir::new("fadvise");
     let mut ring = ring();
-    // The lower half of each length alone would not reach the page.
-    for (offset, len) in [(0u64, 8192u64), (1 << 32, (1 << 32) + 4096)] {
+    let page = page_size();
+    // The lower half of the second length alone would not reach the page.
+    for (offset, len) in [(0u64, 2 * page as u64), (1 << 32, (1 << 32) + page as u64)] {
         let file = dir.file("data", b"");
-        file.write_all_at(&[1; 4096], offset).expect("written");
+        file.write_all_at(&vec![1; page], offset).expect("written");
         file.sync_all().expect("flushed");
         assert!(is_cached(&file, offset));
         assert_eq!(result(&mut ring, Fadvise::new(&file, 0, len, Advice::WillNeed)), Ok(0));

@@ -227,10 +227,15 @@ fn vm_flags(start: usize) -> Option<String> {
     lines.find_map(|line| line.strip_prefix("VmFlags:")).map(str::to_owned)
 }
 
+fn page_size() -> usize {
+    // SAFETY: a question without arguments in memory.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap()
+}
+
 /// Where the mappings of the rings and of the entries start.
 fn starts(map: &RingMap) -> [usize; 2] {
     let r = map.pointers();
-    [r.sq_head.addr().get() & !0xfff, r.sqes.addr().get()]
+    [r.sq_head.addr().get() & !(page_size() - 1), r.sqes.addr().get()]
 }
 
 #[test]
@@ -258,7 +263,7 @@ fn a_child_that_drops_the_map_unmaps_nothing() {
     let mut p = io_uring_params::ZERO;
     let Some(fd) = setup(8, &mut p) else { return };
     let map = RingMap::new(fd.as_fd(), &p, Fork::DontFork).unwrap();
-    let at = map.pointers().sqes.as_ptr();
+    let (at, page) = (map.pointers().sqes.as_ptr(), page_size());
     // SAFETY: the child only makes system calls, and ends without unwinding into what it shares with its parent's threads.
     let child = unsafe { libc::fork() };
     assert!(child >= 0);
@@ -267,7 +272,7 @@ fn a_child_that_drops_the_map_unmaps_nothing() {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
         // SAFETY: nothing is mapped there, or else the call fails; what is written to and read is this mapping.
         unsafe {
-            let own = libc::mmap(at.cast(), 4096, prot, flags, -1, 0);
+            let own = libc::mmap(at.cast(), page, prot, flags, -1, 0);
             let mapped = own == at.cast();
             drop(map);
             // A segmentation fault, if that unmapped it.
@@ -297,7 +302,7 @@ fn dropping_the_map_unmaps_everything() {
         maps.lines().filter(|line| line.contains("io_uring") && size(line) == Some(bytes)).count()
     };
     let sqes = 2048 * 64;
-    let rings = (p.sq_off.array as usize + 2048 * 4).next_multiple_of(4096);
+    let rings = (p.sq_off.array as usize + 2048 * 4).next_multiple_of(page_size());
     assert_eq!((mapped(sqes), mapped(rings)), (0, 0));
     let map = RingMap::new(fd.as_fd(), &p, Fork::DontFork).unwrap();
     assert_eq!((mapped(sqes), mapped(rings)), (1, 1));
