@@ -106,7 +106,7 @@ fn all_bytes_are_a_program() {
 }
 
 /// Each as it was printed.
-fn kept_programs() -> Vec<Program> {
+pub fn kept_programs() -> Vec<Program> {
     vec![
         // A send that never started has a notification all the same, and nothing else.
         Program {
@@ -131,6 +131,36 @@ fn kept_programs() -> Vec<Program> {
                 Push(entry(Read(In(0), 1)).drain()),
             ],
         },
+        // Whoever waits is found by its key.
+        Program {
+            kind: Kind::Plain,
+            door: Door::Unchecked,
+            steps: vec![Push(entry(Read(In(0), 1))), Submit, Push(entry(CancelKey(0)))],
+        },
+        Program {
+            kind: Kind::Plain,
+            door: Door::InFlight,
+            steps: vec![Push(entry(Nop)), Push(entry(Recv(Socket(0), 1))), Submit, Push(entry(CancelKey(1)))],
+        },
+        // The wide entry gets a filler before it, which has to hand the failure on and not to show its own: on a ring
+        // that starts at 0 here, and on simulated ones, which start two slots before the end, below.
+        Program {
+            kind: Kind::SqeMixed,
+            door: Door::Unchecked,
+            steps: vec![
+                Push(entry(Nop)),
+                Push(entry(Nop)),
+                Push(entry(Nop)),
+                Push(entry(Nop)),
+                Push(entry(Nop)),
+                Push(entry(Nop)),
+                Submit,
+                Push(entry(Fail).link()),
+                Push(entry(Wide).link()),
+                Push(entry(Nop)),
+            ],
+        },
+        Program { kind: Kind::SqeMixed, door: Door::Scope, steps: vec![Push(entry(Fail).link()), Push(entry(Wide))] },
         // A refused head silences those that are linked to it.
         Program {
             kind: Kind::Plain,

@@ -8,7 +8,7 @@ use crate::programs::generate::calmed;
 use crate::programs::liar::{bearable, endure};
 use crate::programs::sim::{Simulated, check_simulated, config_of};
 use crate::strategy::programs;
-use crate::{config, kernel};
+use crate::{config, kept_programs, kernel};
 
 /// The same programs, by the same ledger, on simulated kernels.
 #[test]
@@ -18,6 +18,17 @@ fn generated_programs_keep_all_promises_on_simulated_kernels() {
     TestRunner::new(config(300)).run(&programs, run).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 
+/// What is kept is run on simulated kernels of every release, too.
+#[test]
+fn kept_on_simulated_kernels() {
+    for program in kept_programs() {
+        for seed in 0..100 {
+            let checked = check_simulated(&program, config_of(seed));
+            checked.unwrap_or_else(|wrong| panic!("{program:?}\nwith seed {seed}: {wrong}"));
+        }
+    }
+}
+
 /// Whatever a kernel says, no memory is given up that it has.
 #[test]
 fn programs_endure_kernels_that_lie() {
@@ -25,7 +36,7 @@ fn programs_endure_kernels_that_lie() {
         let world = Simulated::new(config_of(seed));
         endure(&program, &world, bearable(), percent).map_err(TestCaseError::fail)
     };
-    let programs = (programs(), any::<u64>(), 0..100u8);
+    let programs = (programs(), any::<u64>(), 0..64u8);
     TestRunner::new(config(300)).run(&programs, run).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 
