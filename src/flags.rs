@@ -238,7 +238,7 @@ flags! {
         /// Take and release a reference to a registered buffer.
         FIXED_BUFFER = IORING_NOP_FIXED_BUFFER, "6.13";
         /// Complete through task work.
-        TW = IORING_NOP_TW, "6.16";
+        TW = IORING_NOP_TW, "6.17";
         /// Post a 32-byte completion.
         CQE32 = IORING_NOP_CQE32, "6.18";
     }
