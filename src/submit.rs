@@ -66,6 +66,9 @@ pub struct Refused<T> {
 #[non_exhaustive]
 pub enum Reason {
     /// The queue has no room; submit, and push again.
+    ///
+    /// On a ring with a polling thread (`SQPOLL`) the slots come back after the completions: the queue may be full with
+    /// nothing left to wait for. Wait for [room](crate::Ring::wait_for_room) there, not for a completion.
     Full,
     /// The entry has 128 bytes, and the ring was made without `SQE128` and without `SQE_MIXED`.
     NotWide,

@@ -14,6 +14,9 @@ ops! {
     /// Each is picked once and has to be added again. The first add makes the group. `E2BIG` for a count of 0 or of
     /// more than 65,536, `EINVAL` for ids beyond 65,535, for a length of 0 or a group that is a buffer ring.
     ///
+    /// They are picked in the order in which they were added. Linux 5.15 picks the last one first, gives the number of
+    /// buffers as the result where the group exists, and refuses neither ids beyond 65,535 nor a length of 0.
+    ///
     /// ```
     /// use rawring::{Ring, op::{ProvideBuffers, RecvProvided}, operand::Group};
     /// use std::io::Write;

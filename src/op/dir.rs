@@ -160,7 +160,8 @@ ops! {
         result "0"
     }
 
-    /// Sets an extended attribute of an open file (`fsetxattr(2)`). Errors as of [`Setxattr`].
+    /// Sets an extended attribute of an open file (`fsetxattr(2)`). Errors as of [`Setxattr`]; Linux 6.12 and before
+    /// refuse registered files with `EBADF`.
     Fsetxattr = IORING_OP_FSETXATTR, "5.19", Once {
         new(
             into file: File<'a> => [FD] Completed,
@@ -191,7 +192,8 @@ ops! {
         result "0"
     }
 
-    /// Reads an extended attribute of an open file (`fgetxattr(2)`). Errors as of [`Getxattr`].
+    /// Reads an extended attribute of an open file (`fgetxattr(2)`). Errors as of [`Getxattr`]; Linux 6.12 and before
+    /// refuse registered files with `EBADF`.
     Fgetxattr = IORING_OP_FGETXATTR, "5.19", Once {
         new(
             into file: File<'a> => [FD] Completed,

@@ -198,7 +198,8 @@ ops! {
     ///
     /// The end to write to is in the slot after `slot`. The array gets the indices of both, the one to read from
     /// first. `EINVAL` with [`PipeFlags::CLOEXEC`]; `ENFILE` with [`DirectSlot::ALLOC`] when fewer than two slots are
-    /// free, and the first of them stays free then.
+    /// free, and the first of them stays free then. Some kernels (seen in 6.16 to 6.18) write zeros for slots that were
+    /// named.
     PipeDirect = IORING_OP_PIPE, "6.16", Once {
         new(val slots: &'a mut [RawFd; 2] => [ADDR] Completed out, into slot: DirectSlot => [FILE_INDEX])
         with {

@@ -59,6 +59,9 @@ ops! {
     ///
     /// A poll for many events goes on, and one for a single event keeps its only completion. Errors as for
     /// [`PollRemove`].
+    ///
+    /// Some kernels (seen in 5.15, 6.16 and 6.17) lose a poll for a single event if the new ones are there already: it
+    /// never completes, and a `scope` waits for it for ever.
     PollUpdate = IORING_OP_POLL_REMOVE, "5.13", Once {
         new(into target: UserData => [ADDR], into events: PollMask => [POLL32_EVENTS])
         marks [LEN has sys::IORING_POLL_UPDATE_EVENTS]

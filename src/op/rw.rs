@@ -173,7 +173,7 @@ ops! {
     /// | `EBADF` | not open, or not for writing |
     /// | `EINVAL` | an offset that the file cannot have, or a direct write that is not aligned |
     /// | `EFBIG`, `ENOSPC`, `EDQUOT` | no room |
-    /// | `EPIPE` | nobody reads; the task gets `SIGPIPE` as well, unless a worker thread wrote |
+    /// | `EPIPE` | nobody reads; the task gets `SIGPIPE` too, unless a worker wrote (to pipes always on Linux 6.1) |
     /// | `EAGAIN` | no room now, with `O_NONBLOCK` or `RWF_NOWAIT` |
     /// | `EOPNOTSUPP` | flags that the file does not have, or a file that an `IOPOLL` ring cannot poll |
     Write = IORING_OP_WRITE, "5.6", Once {

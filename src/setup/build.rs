@@ -238,8 +238,8 @@ mod tests {
     #[test]
     fn what_was_our_own_idea_is_taken_back() {
         let unknown = SetupFlags::from_bits_retain(1 << 31);
-        let ring = Setup::new(4).submit_all().make_with(unknown).ok().expect("a ring without the flag");
-        assert_eq!(ring.setup_flags(), SetupFlags::SUBMIT_ALL);
+        let ring = Setup::new(4).disabled().make_with(unknown).ok().expect("a ring without the flag");
+        assert_eq!(ring.setup_flags(), SetupFlags::R_DISABLED);
         // What the caller asked for is not.
         let asked = Setup::new(4).raw_flags(unknown).make_with(unknown);
         assert!(matches!(asked, Err(Failure::Setup(Errno::INVAL, params)) if params.flags == unknown.bits()));

@@ -41,7 +41,7 @@ ops! {
     RecvProvided = IORING_OP_RECV, "5.7", Once {
         new(into file: File<'a> => [FD] Completed, val group: Group => [BUF_GROUP])
         with {
-            /// Receive at most so many bytes; 0 for as many as the buffer holds.
+            /// Receive at most so many bytes; 0 for as many as the buffer holds (on Linux 5.15, for none).
             val max_len: u32 => [LEN];
             /// Flags of `recv(2)`.
             val msg_flags: RecvFlags => [MSG_FLAGS];

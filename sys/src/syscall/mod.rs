@@ -146,7 +146,9 @@ mod tests {
         let none = fd_arg(-1);
         assert_eq!(call(Call::Enter, [none, 0, 0, 0, 0, 0]), Err(Errno::BADF));
         assert_eq!(call(Call::Enter, [none, 0, 0, 1 << 30, 0, 0]), Err(Errno::INVAL));
-        assert_eq!(call(Call::Register, [none, 0, 0, 0, 0, 0]), Err(Errno::INVAL));
+        // No ring, to which only some registrations apply; to older kernels (6.12) just no descriptor.
+        let blind = call(Call::Register, [none, 0, 0, 0, 0, 0]);
+        assert!(matches!(blind, Err(Errno::INVAL | Errno::BADF)), "{blind:?}");
         assert_eq!(call(Call::Register, [i32::MAX as usize, 0, 0, 0, 0, 0]), Err(Errno::BADF));
     }
 
