@@ -1,5 +1,7 @@
 //! `InFlight`: states go out with operations and come back, once, whatever happens in between.
 
+mod common;
+
 use std::io::{Read as _, Write as _};
 use std::mem::forget;
 use std::os::unix::net::UnixStream;
@@ -8,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use common::{needs, safe_doors};
 use rawring::op::{Nop, PollMulti, Read, SendZc};
 use rawring::operand::{PollMask, RecvSendOptions};
 use rawring::{Errno, Event, InFlight, Reason, Ring, Setup, Wait};
@@ -42,6 +45,7 @@ fn in_flight<S>() -> InFlight<S> {
 
 #[test]
 fn a_state_comes_back_with_its_result() {
+    needs!(safe_doors());
     let drops = Arc::default();
     let mut ring = in_flight();
     let (one, mut peer) = state(&drops);
@@ -58,6 +62,7 @@ fn a_state_comes_back_with_its_result() {
 
 #[test]
 fn refused_states_come_back() {
+    needs!(safe_doors());
     let drops = Arc::default();
     let mut ring: InFlight<State> = InFlight::new(Ring::new(1).expect("a ring")).expect("cancel by any");
     ring.push(Nop::new()).expect("room");
@@ -78,6 +83,7 @@ fn refused_states_come_back() {
 
 #[test]
 fn item_24_a_drop_cancels_drains_and_then_frees() {
+    needs!(safe_doors());
     let drops = Arc::new(AtomicUsize::new(0));
     let kinds =
         [Setup::new(8), Setup::new(8).sqpoll(Duration::from_millis(1)), Setup::new(8).single_issuer().defer_taskrun()];
@@ -102,6 +108,7 @@ fn item_24_a_drop_cancels_drains_and_then_frees() {
 
 #[test]
 fn a_drop_ends_multishots() {
+    needs!(safe_doors());
     let drops = Arc::new(AtomicUsize::new(0));
     let mut ring = in_flight();
     let (polled, _peer) = state(&drops);
@@ -113,6 +120,7 @@ fn a_drop_ends_multishots() {
 
 #[test]
 fn item_17_data_that_the_network_still_uses_is_leaked_by_a_drop() {
+    needs!(safe_doors());
     #[derive(Debug)]
     struct Sending(std::net::TcpStream, Vec<u8>, Arc<AtomicUsize>);
     impl Drop for Sending {
@@ -140,6 +148,7 @@ fn item_17_data_that_the_network_still_uses_is_leaked_by_a_drop() {
 
 #[test]
 fn forgetting_frees_nothing() {
+    needs!(safe_doors());
     let drops = Arc::new(AtomicUsize::new(0));
     let mut ring = in_flight();
     let (one, mut peer) = state(&drops);
@@ -153,6 +162,7 @@ fn forgetting_frees_nothing() {
 
 #[test]
 fn a_panic_in_the_closure_drops_the_state_once() {
+    needs!(safe_doors());
     let drops = Arc::new(AtomicUsize::new(0));
     let mut ring = in_flight();
     let (one, _peer) = state(&drops);
@@ -167,6 +177,7 @@ fn a_panic_in_the_closure_drops_the_state_once() {
 
 #[test]
 fn a_multishot_keeps_its_state_until_it_ends() {
+    needs!(safe_doors());
     let drops = Arc::new(AtomicUsize::new(0));
     let mut ring = in_flight();
     let (one, mut peer) = state(&drops);
@@ -194,6 +205,7 @@ fn a_multishot_keeps_its_state_until_it_ends() {
 
 #[test]
 fn item_17_a_zero_copy_send_keeps_its_state_until_the_notification() {
+    needs!(safe_doors());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let client = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
     let (mut server, _) = listener.accept().expect("accepted");
@@ -217,6 +229,7 @@ fn item_17_a_zero_copy_send_keeps_its_state_until_the_notification() {
 
 #[test]
 fn foreign_completions_are_foreign() {
+    needs!(safe_doors());
     let drops = Arc::new(AtomicUsize::new(0));
     let mut plain = Ring::new(8).expect("a ring");
     plain.push(Nop::new().user_data(1)).expect("room");
@@ -238,6 +251,7 @@ fn foreign_completions_are_foreign() {
 
 #[test]
 fn shutdown_gives_everything_back() {
+    needs!(safe_doors());
     let drops = Arc::new(AtomicUsize::new(0));
     let mut ring = in_flight();
     let (one, _peer) = state(&drops);
@@ -259,6 +273,7 @@ fn shutdown_gives_everything_back() {
 
 #[test]
 fn item_09_what_cannot_be_drained_is_leaked() {
+    needs!(safe_doors());
     let drops = Arc::new(AtomicUsize::new(0));
     let setup = Setup::new(8).single_issuer().defer_taskrun();
     let mut ring = InFlight::new(setup.build().expect("a ring")).expect("cancel by any");
@@ -274,6 +289,7 @@ fn item_09_what_cannot_be_drained_is_leaked() {
 
 #[test]
 fn slots_are_reused_and_tickets_are_not() {
+    needs!(safe_doors());
     let mut ring: InFlight<u64> = in_flight();
     let mut tickets = std::collections::HashSet::new();
     for round in 0..1000u64 {
@@ -288,6 +304,7 @@ fn slots_are_reused_and_tickets_are_not() {
 
 #[test]
 fn many_states_at_once() {
+    needs!(safe_doors());
     let mut ring: InFlight<usize> = InFlight::new(Ring::new(16).expect("a ring")).expect("cancel by any");
     let mut seen = vec![false; 1000];
     let mut collect = |ring: &mut InFlight<usize>| {

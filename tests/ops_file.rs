@@ -12,13 +12,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use common::{kernel_has_op, skipped};
+use common::{has_feature, kernel_has_op, needs, newer, skipped};
 use files::{Dir, pipe, results};
 use io::{bytes, next, nothing, push, register_slots, result, ring};
-use rawring::flags::FsyncFlags;
+use rawring::flags::{Features, FsyncFlags};
 use rawring::op::*;
 use rawring::operand::*;
-use rawring::{Errno, Ring, Sqe};
+use rawring::{Errno, Ring, Sqe, Version};
 use rustix::fs::{Advice, AtFlags, CWD, FallocateFlags, StatxFlags};
 use rustix::param::page_size;
 
@@ -188,19 +188,15 @@ fn item_16_advice_has_lengths_of_64_bits() {
         file.write_all_at(&vec![1; page], offset).expect("written");
         file.sync_all().expect("flushed");
         assert!(is_cached(&file, offset));
-        assert_eq!(result(&mut ring, Fadvise::new(&file, 0, len, Advice::WillNeed)), Ok(0));
-        assert!(is_cached(&file, offset), "advice is told apart");
-        match result(&mut ring, Fadvise::new(&file, 0, len, Advice::DontNeed)) {
-            Err(Errno::INVAL)
-                if len > u64::from(u32::MAX) && common::probe().level() < rawring::Version::new(6, 11) =>
-            {
-                skipped("item_16_advice_has_lengths_of_64_bits", "long lengths need Linux 6.11");
-            }
-            done => {
-                assert_eq!(done, Ok(0));
-                assert!(!is_cached(&file, offset), "{len} bytes from 0 are not needed, {offset} among them");
-            }
+        let advise = |ring: &mut _, advice| result(ring, Fadvise::new(&file, 0, len, advice));
+        if len > u64::from(u32::MAX) && !newer("item_16_advice_has_lengths_of_64_bits", Version::new(6, 11)) {
+            assert_eq!(advise(&mut ring, Advice::DontNeed), Err(Errno::INVAL));
+            continue;
         }
+        assert_eq!(advise(&mut ring, Advice::WillNeed), Ok(0));
+        assert!(is_cached(&file, offset), "advice is told apart");
+        assert_eq!(advise(&mut ring, Advice::DontNeed), Ok(0));
+        assert!(!is_cached(&file, offset), "{len} bytes from 0 are not needed, {offset} among them");
     }
     let (reader, _writer) = pipe();
     let expected = rustix::fs::fadvise(&reader, 0, None, Advice::Normal).map(|()| 0);
@@ -293,6 +289,7 @@ fn statx_says_what_the_system_call_says() {
 
 #[test]
 fn item_23_a_chain_can_use_what_it_opened() {
+    needs!(has_feature(Features::LINKED_FILE));
     let dir = Dir::new("chain");
     let mut ring = ring();
     register_slots(&ring, 2);

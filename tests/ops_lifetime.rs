@@ -12,12 +12,13 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use common::{in_own_process, skipped};
+use common::{has, has_feature, in_own_process, needs, newer, skipped};
 use files::{Dir, pipe};
 use io::{of, push, reap, register_slots, result, ring};
+use rawring::flags::Features;
 use rawring::op::*;
 use rawring::operand::*;
-use rawring::{Errno, Ring, Sqe};
+use rawring::{Errno, Ring, Sqe, Version};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 
 /// Has `entries` wait behind a read that does not complete, submits, runs `change`, and then lets them go. Results in
@@ -103,12 +104,16 @@ fn item_15_a_descriptor_is_looked_up_when_the_operation_starts() {
         drop(number);
         writer.write_all(b"!").expect("written");
         let cqes = reap(&mut ring, 2);
-        assert_eq!(io::of(&cqes, 1).result(), Err(Errno::BADF), "needed until completed, not until submitted");
+        match io::of(&cqes, 1).result() {
+            Ok(4) if !newer("item_15_a_descriptor_is_looked_up_when_the_operation_starts", Version::new(6, 12)) => {}
+            late => assert_eq!(late, Err(Errno::BADF), "needed until completed, not until submitted"),
+        }
     });
 }
 
 #[test]
 fn item_15_paths_and_what_is_passed_in_are_copied_at_submission() {
+    needs!(has(Setxattr::INFO));
     let dir = Dir::new("copied");
     let mut ring = ring();
     for name in ["old", "gone", "original", "attributed"] {
@@ -201,6 +206,7 @@ fn item_15_a_directory_is_looked_up_when_the_operation_starts() {
 
 #[test]
 fn item_15_the_array_of_files_is_read_when_the_operation_starts() {
+    needs!(has_feature(Features::LINKED_FILE));
     let dir = Dir::new("files-late");
     let mut ring = ring();
     register_slots(&ring, 1);

@@ -7,7 +7,7 @@ mod io;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-use common::kernel_has_op;
+use common::{BUFFER_RINGS, has, kernel_has_op, needs, newer, since};
 use io::{BufRing, bytes, next, nothing, of, push, reap, result, ring, run, tcp_pair, udp_pair};
 use rawring::op::*;
 use rawring::operand::Group;
@@ -39,6 +39,12 @@ fn received(bufs: &BufRing, size: usize, cqe: Cqe) -> Vec<u8> {
 fn a_receive_picks_a_buffer_when_there_is_something_to_receive() {
     let mut ring = ring();
     let memory = provide(&mut ring, 2, 16, 40);
+    if common::probe().level() < BUFFER_RINGS {
+        let (mut left, right) = UnixStream::pair().expect("a pair");
+        left.write_all(b"first").expect("written");
+        assert_eq!(result(&mut ring, RecvProvided::new(&right, GROUP)), Ok(0), "no length is a length of zero");
+    }
+    needs!(since(BUFFER_RINGS));
     let (mut left, right) = UnixStream::pair().expect("a pair");
     // SAFETY: the socket outlives the completion, which is reaped below.
     unsafe { push(&mut ring, RecvProvided::new(&right, GROUP)) };
@@ -57,6 +63,7 @@ fn a_receive_picks_a_buffer_when_there_is_something_to_receive() {
 
 #[test]
 fn item_18_receiving_goes_on_until_the_buffers_are_used_up() {
+    needs!(has(RecvMulti::INFO));
     let mut ring = ring();
     let memory = provide(&mut ring, 3, 8, 0);
     let (mut left, right) = UnixStream::pair().expect("a pair");
@@ -77,6 +84,7 @@ fn item_18_receiving_goes_on_until_the_buffers_are_used_up() {
 
 #[test]
 fn item_18_receiving_goes_on_until_the_end_of_the_stream() {
+    needs!(has(RecvMulti::INFO));
     let mut ring = ring();
     provide(&mut ring, 4, 8, 0);
     let (mut left, right) = UnixStream::pair().expect("a pair");
@@ -91,6 +99,7 @@ fn item_18_receiving_goes_on_until_the_end_of_the_stream() {
 
 #[test]
 fn item_18_an_empty_datagram_ends_as_a_stream_does() {
+    needs!(has(RecvMulti::INFO));
     let mut ring = ring();
     provide(&mut ring, 4, 8, 0);
     let (left, right) = udp_pair();
@@ -116,8 +125,8 @@ fn item_18_receiving_many_times_refuses_to_wait_for_all() {
 fn receiving_many_times_can_be_limited() {
     let test = "receiving_many_times_can_be_limited";
     let since = RecvMulti::INFO.operands.iter().find(|operand| operand.name == "total_len").expect("an operand").since;
-    if common::probe().level() < since {
-        return common::skipped(test, &format!("needs Linux {since}"));
+    if !newer(test, since) {
+        return;
     }
     let mut ring = ring();
     let bufs = BufRing::full(&ring, GROUP, 8, 64);

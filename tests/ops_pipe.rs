@@ -10,12 +10,12 @@ use std::fs::File;
 use std::io::{Read as _, Seek, SeekFrom, Write as _};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
-use common::kernel_has_op;
+use common::{kernel_has_op, newer};
 use files::{Dir, pipe, results, synchronous};
 use io::{register_slots, result, ring};
 use rawring::op::*;
 use rawring::operand::*;
-use rawring::{Errno, Ring};
+use rawring::{Errno, Ring, Version};
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 
@@ -137,6 +137,9 @@ fn item_14_a_pipe_can_be_made_in_slots() {
         assert_eq!((done, &room), ([Ok(2), Ok(2)], b"hi"), "from {from} to {to}");
     };
     assert_eq!(result(&mut ring, PipeDirect::new(&mut slots, Fixed(2))), Ok(0));
+    if slots == [0, 0] && !newer(test, Version::new(6, 19)) {
+        return moves(&mut ring, [2, 3]);
+    }
     assert_eq!(slots, [2, 3], "the slot and the one after it");
     moves(&mut ring, slots);
     assert_eq!(result(&mut ring, PipeDirect::new(&mut slots, DirectSlot::ALLOC)), Ok(0));

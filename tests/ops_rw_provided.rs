@@ -8,7 +8,7 @@ mod io;
 
 use std::io::Write as _;
 
-use common::kernel_has_op;
+use common::{BUFFER_RINGS, kernel_has_op, needs, since};
 use files::{Dir, pipe};
 use io::{BufRing, next, nothing, push, reap, result, ring, run};
 use rawring::Errno;
@@ -17,6 +17,7 @@ use rawring::operand::*;
 
 #[test]
 fn the_kernel_picks_a_provided_buffer_when_there_is_data() {
+    needs!(since(BUFFER_RINGS));
     let dir = Dir::new("provided");
     let (mut ring, file) = (ring(), dir.file("data", b"0123456789"));
     let group = Group(7);

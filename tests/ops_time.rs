@@ -7,12 +7,12 @@ mod io;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use common::kernel_has_op;
+use common::{kernel_has_op, needs, since};
 use io::{nothing, of, push, reap, result, ring, run};
 use rawring::flags::TimeoutFlags;
 use rawring::op::*;
 use rawring::operand::Timespec;
-use rawring::{Errno, Sqe};
+use rawring::{Errno, Sqe, Version};
 use rustix::time::{ClockId, clock_gettime};
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -85,6 +85,7 @@ fn item_15_a_time_may_change_once_it_was_submitted() {
 
 #[test]
 fn item_18_a_timeout_for_many_times_ends_without_more() {
+    needs!(common::probe().require(TimeoutMulti::INFO));
     let mut ring = ring();
     let time = span(Duration::from_millis(2));
     // SAFETY: the time outlives all three completions, which are reaped below.
@@ -100,6 +101,7 @@ fn item_18_a_timeout_for_many_times_ends_without_more() {
 
 #[test]
 fn a_timeout_without_end_goes_on_until_it_is_removed() {
+    needs!(common::probe().require(TimeoutMulti::INFO));
     let mut ring = ring();
     let time = span(Duration::from_millis(1));
     // SAFETY: the time outlives the last completion, which is reaped below.
@@ -271,6 +273,9 @@ fn the_end_of_a_timeout_breaks_a_chain_unless_it_counts_as_success() {
     let mut ring = ring();
     let time = span(Duration::from_millis(2));
     for (flags, then) in [(TimeoutFlags::empty(), Err(Errno::CANCELED)), (TimeoutFlags::ETIME_SUCCESS, Ok(0))] {
+        if flags == TimeoutFlags::ETIME_SUCCESS {
+            needs!(since(Version::new(5, 16)));
+        }
         // SAFETY: the time outlives both completions, which are reaped below.
         unsafe { push(&mut ring, Timeout::new(&time).timeout_flags(flags).link().user_data(1)) };
         ring.push(Nop::new().user_data(2)).expect("room");

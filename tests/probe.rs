@@ -46,8 +46,10 @@ fn item_34_operations_are_those_of_the_kernel() {
     let all: Vec<_> = (0..=*numbers.last().expect("operations")).collect();
     assert_eq!(numbers, all, "without a hole");
     assert!(numbers.len() >= usize::from(sys::IORING_OP_LAST));
-    // The floor has SHUTDOWN, LINKAT and what came before them.
-    for operation in probe.operations().filter(|operation| operation.opcode.0 <= sys::IORING_OP_LINKAT) {
+    // The floor has SHUTDOWN, LINKAT and what came before them; where it was backported, what came before MKDIRAT.
+    let oldest = probe.level() == Version::new(5, 15);
+    let last = if oldest { sys::IORING_OP_UNLINKAT } else { sys::IORING_OP_LINKAT };
+    for operation in probe.operations().filter(|operation| operation.opcode.0 <= last) {
         assert!(operation.supported, "{operation:?}");
     }
     assert_eq!(ring.features() & Setup::FLOOR, Setup::FLOOR);

@@ -5,7 +5,7 @@ mod common;
 
 use std::os::fd::AsRawFd;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{exercise, kernel_has, skipped};
 use rawring::flags::SetupFlags;
@@ -132,7 +132,8 @@ fn item_10_the_rules_are_those_of_the_kernel() {
     let flags: Vec<_> = SetupFlags::INFO.iter().map(|info| SetupFlags::from_bits_retain(info.bits as u32)).collect();
     let known = flags.iter().copied().filter(|&flag| common::probe().supports_setup(flag));
     let known = known.fold(SetupFlags::empty(), |known, flag| known | flag);
-    if known != flags.iter().copied().fold(SetupFlags::empty(), |all, flag| all | flag) {
+    let all = flags.iter().copied().fold(SetupFlags::empty(), |all, flag| all | flag);
+    if known != all {
         skipped(TEST, &format!("combinations with flags that this kernel does not know: only {known:?}"));
     }
 
@@ -179,7 +180,8 @@ fn item_10_the_rules_are_those_of_the_kernel() {
             }
         }
     }
-    assert!(taken > 400 && refused > 400, "{taken} taken, {refused} refused");
+    let least = if known == all { 400 } else { 40 };
+    assert!(taken > least && refused > 400, "{taken} taken, {refused} refused");
 }
 
 #[test]
@@ -193,9 +195,16 @@ fn item_10_polling_threads_are_shared_by_rings_that_poll() {
     };
     let thread_of = |ring: &Ring| {
         let fd = ring.fd().expect("a descriptor").as_raw_fd();
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("fdinfo");
-        let line = info.lines().find_map(|line| line.strip_prefix("SqThread:")).expect("a line").trim().to_owned();
-        line.parse::<i32>().expect("a number")
+        let start = Instant::now();
+        loop {
+            let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("fdinfo");
+            let line = info.lines().find_map(|line| line.strip_prefix("SqThread:"));
+            // While the thread holds its lock, kernels do not say which it is, or say nothing at all.
+            match line.map(|line| line.trim().parse::<i32>().expect("a number")) {
+                None | Some(-1) => assert!(start.elapsed() < Duration::from_secs(5), "no thread"),
+                Some(number) => return number,
+            }
+        }
     };
     let polls = Setup::new(8).sqpoll(Duration::from_millis(1));
     let first = used(polls.build().expect("a ring"));

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::ffi::c_void;
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
@@ -42,7 +43,11 @@ pub fn reap(ring: &mut Ring, count: usize) -> Vec<Cqe> {
         let outcome = ring.submit_with(&Wait::new(1).timeout(PATIENCE)).expect("submitting works");
         found.extend(ring.completions().take(count - found.len()));
         if outcome.wait == WaitEnd::TimedOut {
-            eprintln!("waited too long for a completion; so far: {found:?}");
+            let thread = std::thread::current();
+            let test = thread.name().unwrap_or("a test");
+            let line = format!("{test}: waited too long for a completion; so far: {found:?}\n");
+            // Past the harness, which keeps to itself what a test printed that aborts.
+            std::io::stderr().write_all(line.as_bytes()).expect("standard error");
             std::process::abort();
         }
     }
@@ -108,15 +113,10 @@ fn register(ring: &Ring, op: u32, arg: *mut c_void, count: u32) {
     unsafe { ring.register_raw(op, arg, count) }.expect("registering works");
 }
 
-/// Gives the ring a table of empty slots for registered files.
+/// Gives the ring a table of empty slots for registered files. As kernels before 5.19 do it: by an array of nothing.
 pub fn register_slots(ring: &Ring, count: u32) {
-    let mut table = sys::io_uring_rsrc_register {
-        nr: count,
-        flags: sys::IORING_RSRC_REGISTER_SPARSE,
-        ..sys::io_uring_rsrc_register::ZERO
-    };
-    let size = size_of_val(&table) as u32;
-    register(ring, sys::IORING_REGISTER_FILES2, (&raw mut table).cast(), size);
+    let mut none = vec![-1_i32; count as usize];
+    register(ring, sys::IORING_REGISTER_FILES, none.as_mut_ptr().cast(), count);
 }
 
 /// Registers `len` zeros as buffer 0.

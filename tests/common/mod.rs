@@ -7,10 +7,10 @@ use std::io::Write as _;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use rawring::flags::SetupFlags;
+use rawring::flags::{Features, SetupFlags};
 use rawring::op::Nop;
-use rawring::probe::Probe;
-use rawring::{OpInfo, Ring, UserData};
+use rawring::probe::{Probe, Unsupported};
+use rawring::{OpInfo, Ring, ScopeError, UserData, Version};
 
 /// Says that a test, or a part of one, was not run. Nothing is skipped without it.
 pub fn skipped(test: &str, reason: &str) {
@@ -18,7 +18,7 @@ pub fn skipped(test: &str, reason: &str) {
 }
 
 /// Writes a line where it is seen: what `eprintln!` prints in a test that passes, the test harness swallows.
-fn announce(line: &str) {
+pub fn announce(line: &str) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("standard error");
 }
 
@@ -30,21 +30,69 @@ pub fn probe() -> &'static Probe {
 
 /// Whether the kernel knows these setup flags; says so if the test is skipped for them.
 pub fn kernel_has(test: &str, flags: SetupFlags) -> bool {
+    has_setup(flags).map_err(|reason| skipped(test, &reason)).is_ok()
+}
+
+/// Whether the kernel has an operation; says so if the test is skipped for it.
+pub fn kernel_has_op(test: &str, op: &'static OpInfo) -> bool {
+    has(op).map_err(|unsupported| skipped(test, &unsupported.to_string())).is_ok()
+}
+
+/// Whether the kernel is of a release, judged by what it has; says so if the test, or the rest of it, is skipped for it.
+pub fn newer(test: &str, since: Version) -> bool {
+    self::since(since).map_err(|reason| skipped(test, &reason)).is_ok()
+}
+
+/// As [`newer`], for [`needs!`].
+pub fn since(release: Version) -> Result<(), String> {
+    let level = probe().level();
+    if level < release { Err(format!("needs Linux {release}, has what Linux {level} had")) } else { Ok(()) }
+}
+
+/// Whether the kernel has an operation.
+pub fn has(op: &'static OpInfo) -> Result<(), Unsupported> {
+    probe().require(op)
+}
+
+/// Whether the kernel knows these setup flags, or which it lacks.
+pub fn has_setup(flags: SetupFlags) -> Result<(), String> {
     let missing: Vec<_> = probe()
         .setup_flags()
         .filter(|flag| !flag.supported && u64::from(flags.bits()) & flag.info.bits != 0)
         .map(|flag| format!("{} (Linux {})", flag.info.name, flag.info.since))
         .collect();
-    if !missing.is_empty() {
-        skipped(test, &format!("needs {}", missing.join(", ")));
-    }
-    missing.is_empty()
+    if missing.is_empty() { Ok(()) } else { Err(format!("needs {}", missing.join(", "))) }
 }
 
-/// Whether the kernel has an operation; says so if the test is skipped for it.
-pub fn kernel_has_op(test: &str, op: &'static OpInfo) -> bool {
-    probe().require(op).map_err(|unsupported| skipped(test, &unsupported.to_string())).is_ok()
+/// Whether the kernel has a feature.
+pub fn has_feature(feature: Features) -> Result<(), String> {
+    let missing = probe().features().find(|flag| !flag.supported && flag.info.bits == u64::from(feature.bits()));
+    missing.map_or(Ok(()), |flag| Err(format!("needs {} (Linux {})", flag.info.name, flag.info.since)))
 }
+
+/// The release that brought provided-buffer rings, and much else of provided buffers as it is.
+pub const BUFFER_RINGS: Version = Version::new(5, 19);
+
+/// Whether there can be a `scope` and an `InFlight`, or why not.
+pub fn safe_doors() -> Result<(), ScopeError> {
+    Ring::new(1).expect("a ring").scope(|_| ())
+}
+
+/// Ends the test that this stands in if the kernel lacks something, and says so.
+#[allow(unused_macros, reason = "as above")]
+macro_rules! needs {
+    ($what:expr) => {
+        if let Err(reason) = $what {
+            // The path of a function inside the test's: the test's own name is the last but one.
+            fn here() {}
+            let path = std::any::type_name_of_val(&here);
+            let test = path.rsplit("::").nth(1).expect("a test");
+            return $crate::common::skipped(test, &reason.to_string());
+        }
+    };
+}
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use needs;
 
 /// Fills the submission queue to the last slot and reaps, several times: every entry must complete as itself.
 pub fn exercise(ring: &mut Ring) {

@@ -12,11 +12,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rawring::copy::{Mode, Options, Summary};
 
+use crate::common::{needs, safe_doors};
 use crate::files::Dir;
 use crate::{MIB, bytes, copied, put, same};
 
 #[test]
 fn every_size_around_a_block_in_every_mode_and_depth() {
+    needs!(safe_doors());
     let dir = Dir::new("sizes");
     let all = bytes(6 * MIB);
     for (mode, block, depths) in
@@ -38,6 +40,7 @@ fn every_size_around_a_block_in_every_mode_and_depth() {
 
 #[test]
 fn auto_grows_its_blocks_within_its_bounds_and_the_others_do_not() {
+    needs!(safe_doors());
     let dir = Dir::new("auto");
     let all = bytes(16 * MIB + 1);
     let src = put(&dir, "src", &all);
@@ -70,6 +73,7 @@ fn auto_grows_its_blocks_within_its_bounds_and_the_others_do_not() {
 
 #[test]
 fn holes_arrive_as_zeros_and_the_length_is_the_same() {
+    needs!(safe_doors());
     let dir = Dir::new("holes");
     let src = dir.path("src");
     let file = File::create(&src).unwrap();
@@ -104,6 +108,7 @@ fn meddled(src: &Path, dst: &Path, meddle: impl FnOnce()) -> (Summary, Vec<Optio
 
 #[test]
 fn what_is_appended_meanwhile_is_left_out() {
+    needs!(safe_doors());
     let dir = Dir::new("grow");
     let all = bytes(64 << 10);
     let src = put(&dir, "src", &all);
@@ -118,6 +123,7 @@ fn what_is_appended_meanwhile_is_left_out() {
 
 #[test]
 fn a_source_that_shrinks_ends_the_copy_where_it_ends() {
+    needs!(safe_doors());
     let dir = Dir::new("shrink");
     let all = bytes(64 << 10);
     let src = put(&dir, "src", &all);
@@ -131,6 +137,7 @@ fn a_source_that_shrinks_ends_the_copy_where_it_ends() {
 
 #[test]
 fn a_source_that_shrinks_while_many_blocks_are_under_way_gives_a_beginning_of_it() {
+    needs!(safe_doors());
     let dir = Dir::new("shrink-deep");
     let all = bytes(16 * MIB);
     for cut in [0, 1, 12_345, MIB as u64, 9 * MIB as u64 + 1] {
@@ -156,6 +163,7 @@ fn a_source_that_shrinks_while_many_blocks_are_under_way_gives_a_beginning_of_it
 
 #[test]
 fn nothing_stays_open_and_many_copies_run_at_once() {
+    needs!(safe_doors());
     let dir = Dir::new("many");
     let all = bytes(MIB);
     let src = put(&dir, "src", &all);
@@ -177,11 +185,16 @@ fn nothing_stays_open_and_many_copies_run_at_once() {
     assert_eq!(ours, Vec::<PathBuf>::new());
 }
 
+#[test]
+fn any_size_depth_and_block() {
+    needs!(safe_doors());
+    any_copy();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    #[test]
-    fn any_size_depth_and_block(size in 0usize..200_000, depth in 1u32..40, block in 1usize..50_000) {
+    fn any_copy(size in 0usize..200_000, depth in 1u32..40, block in 1usize..50_000) {
         // A byte at a time is right as well, but not more interesting a hundred thousand times.
         let block = block.max(size / 500);
         let dir = Dir::new(&format!("any-{size}-{depth}-{block}"));

@@ -9,6 +9,7 @@ use std::process::Command;
 use rawring::Errno;
 use rawring::copy::{CopyError, Mode, Options, Side, Step};
 
+use crate::common::{needs, safe_doors};
 use crate::files::Dir;
 use crate::{MIB, bytes, common, go_on, put};
 
@@ -57,6 +58,7 @@ fn errors_name_the_step_the_file_and_the_cause() {
 
 #[test]
 fn a_write_that_finds_no_room_names_offset_and_file() {
+    needs!(safe_doors());
     let dir = Dir::new("full");
     let src = put(&dir, "src", &bytes(3 * MIB));
     assert!(fs::metadata("/dev/full").unwrap().file_type().is_char_device());
@@ -78,6 +80,7 @@ impl Drop for Mounted<'_> {
 
 #[test]
 fn a_full_file_system_leaves_nothing_behind_and_an_old_file_as_it_was() {
+    needs!(safe_doors());
     const NAME: &str = "a_full_file_system_leaves_nothing_behind_and_an_old_file_as_it_was";
     let dir = Dir::new("tmpfs");
     let small = dir.path("small");
@@ -118,6 +121,7 @@ fn a_full_file_system_leaves_nothing_behind_and_an_old_file_as_it_was() {
 
 #[test]
 fn a_cancelled_copy_leaves_nothing_behind_and_an_old_file_as_it_was() {
+    needs!(safe_doors());
     let dir = Dir::new("cancel");
     let src = put(&dir, "src", &bytes(32 * MIB));
     let old = put(&dir, "old", b"old");
@@ -137,6 +141,7 @@ fn a_cancelled_copy_leaves_nothing_behind_and_an_old_file_as_it_was() {
 
 #[test]
 fn a_panic_in_the_progress_function_leaves_nothing_behind() {
+    needs!(safe_doors());
     let dir = Dir::new("panic");
     let src = put(&dir, "src", &bytes(8 * MIB));
     let dst = dir.path("dst");

@@ -8,18 +8,26 @@ use std::path::Path;
 use rawring::Errno;
 use rawring::copy::{CopyError, Options, Side, Unsuitable};
 
+use crate::common::{needs, safe_doors};
 use crate::files::Dir;
 use crate::{common, copied, go_on, put};
 
 #[test]
 fn a_new_file_gets_the_sources_mode_less_the_umask_and_an_old_one_keeps_its_own() {
+    needs!(safe_doors());
     let dir = Dir::new("modes");
     let src = put(&dir, "src", b"new content");
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
     let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    // What cp does here, umask included.
+    // What cp does here, umask included. That of busybox keeps the bits for other users' rights in files of root.
     let reference = dir.path("reference");
-    for bits in [0o644, 0o755, 0o600, 0o4777] {
+    let version = std::process::Command::new("cp").arg("--version").output().unwrap();
+    let coreutils = version.stdout.windows(9).any(|word| word == b"coreutils");
+    if !coreutils {
+        let test = "a_new_file_gets_the_sources_mode_less_the_umask_and_an_old_one_keeps_its_own";
+        crate::common::skipped(test, "set-user-ID: the cp here is not that of the GNU coreutils");
+    }
+    for bits in [0o644, 0o755, 0o600, 0o4777].into_iter().filter(|bits| coreutils || bits & 0o7000 == 0) {
         set(&src, bits);
         let _ = fs::remove_file(&reference);
         assert!(std::process::Command::new("cp").args([&src, &reference]).status().unwrap().success());
@@ -38,6 +46,7 @@ fn a_new_file_gets_the_sources_mode_less_the_umask_and_an_old_one_keeps_its_own(
 
 #[test]
 fn an_old_file_keeps_its_owner() {
+    needs!(safe_doors());
     let dir = Dir::new("owner");
     let src = put(&dir, "src", b"new content");
     let old = put(&dir, "old", b"old");
@@ -52,6 +61,7 @@ fn an_old_file_keeps_its_owner() {
 
 #[test]
 fn an_old_file_is_replaced_its_links_keep_the_old_content_and_symbolic_links_are_followed() {
+    needs!(safe_doors());
     let dir = Dir::new("replace");
     let src = put(&dir, "src", b"new");
     let old = put(&dir, "old", b"old content");
@@ -94,6 +104,7 @@ fn unsuitable_files_are_refused_and_left_alone() {
 
 #[test]
 fn open_files_are_copied_from_their_beginnings_and_an_appending_one_is_refused() {
+    needs!(safe_doors());
     let dir = Dir::new("open");
     let src = put(&dir, "src", b"0123456789");
     let dst = put(&dir, "dst", b"something longer than that");

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use rawring::copy::{CopyError, Options};
 
+use crate::common::{needs, safe_doors};
 use crate::files::{Dir, pipe};
 use crate::{MIB, bytes, common, copied, go_on, put, same};
 
 #[test]
 fn a_pipe_that_gives_little_at_a_time_is_read_to_its_end() {
+    needs!(safe_doors());
     let dir = Dir::new("pipe");
     let all = bytes(300_000);
     for nonblocking in [false, true] {
@@ -42,6 +44,7 @@ fn a_pipe_that_gives_little_at_a_time_is_read_to_its_end() {
 
 #[test]
 fn a_pipe_that_takes_little_at_a_time_gets_all_in_order() {
+    needs!(safe_doors());
     let dir = Dir::new("into-pipe");
     let all = bytes(MIB + 4_321);
     let src = put(&dir, "src", &all);
@@ -71,6 +74,7 @@ fn a_pipe_that_takes_little_at_a_time_gets_all_in_order() {
 
 #[test]
 fn a_file_that_refuses_to_block_is_waited_for() {
+    needs!(safe_doors());
     use rustix::fs::inotify;
     let dir = Dir::new("polled");
     fs::create_dir(dir.path("watched")).unwrap();
@@ -97,6 +101,7 @@ fn a_file_that_refuses_to_block_is_waited_for() {
 
 #[test]
 fn a_copy_that_waits_for_a_silent_pipe_can_be_cancelled() {
+    needs!(safe_doors());
     let dir = Dir::new("silent");
     let (reader, writer) = pipe();
     let dst = File::create(dir.path("dst")).unwrap();
@@ -111,6 +116,7 @@ fn a_copy_that_waits_for_a_silent_pipe_can_be_cancelled() {
 
 #[test]
 fn files_of_proc_have_no_length_and_a_content() {
+    needs!(safe_doors());
     let dir = Dir::new("proc");
     for src in ["/proc/version", "/proc/filesystems", "/proc/kallsyms"] {
         let Ok(expected) = fs::read(src) else {
@@ -126,6 +132,7 @@ fn files_of_proc_have_no_length_and_a_content() {
 
 #[test]
 fn files_of_sys_claim_a_page_and_have_less() {
+    needs!(safe_doors());
     let dir = Dir::new("sys");
     let src = "/sys/devices/system/cpu/online";
     let Ok(expected) = fs::read(src) else {

@@ -42,7 +42,13 @@ fn assert_fine(program: &Program, kernel: &Kernel) -> bool {
 
 #[test]
 fn generated_programs_keep_all_promises() {
-    let Some(kernel) = kernel("generated_programs_keep_all_promises") else { return };
+    const TEST: &str = "generated_programs_keep_all_promises";
+    let Some(kernel) = kernel(TEST) else { return };
+    // What the ledger holds a kernel to was written down from one. Others break some of it: reads completed with
+    // ERESTARTSYS (seen in 6.16 to 7.0), entries after drained ones that never start (6.1, 6.12).
+    if std::env::var_os("RAWRING_KERNEL").is_some() {
+        return skipped(TEST, "not in the guests of tests/kernels/run, whose kernels keep other promises");
+    }
     let run = |program| check(&program, kernel).map(drop).map_err(TestCaseError::fail);
     TestRunner::new(config(1000)).run(&programs(), run).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
