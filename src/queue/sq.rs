@@ -50,6 +50,9 @@ pub(crate) struct Sq {
     published: Pos,
     /// Where entries of two slots end that are not published yet, in a mixed ring.
     wide_ends: Vec<Pos>,
+    /// How far entries have moved to the front, all told, in a queue that rewinds. Positions that are handed out count
+    /// it in, so that an entry keeps its own when it moves.
+    moved: u32,
 }
 
 /// The shared words of a submission queue.
@@ -65,7 +68,7 @@ impl Sq {
         let SqWords { head, tail, flags, dropped } = words;
         // Relaxed: nobody else writes our tail.
         let start = if mode.rewind { Pos(0) } else { Pos(tail.load(Ordering::Relaxed)) };
-        Sq { head, tail, flags, dropped, slots, mode, next: start, published: start, wide_ends: Vec::new() }
+        Sq { head, tail, flags, dropped, slots, mode, next: start, published: start, wide_ends: Vec::new(), moved: 0 }
     }
 
     /// The kernel's head, never a cached one: after a short submit it lags behind what was published.
@@ -201,6 +204,7 @@ impl Sq {
     /// Without a polling thread the kernel reads the tail only inside our own enter, so published entries that it
     /// did not take can be taken back as well.
     pub(crate) fn retract(&mut self, from: Pos) -> u32 {
+        let from = Pos(from.since(Pos(self.moved)));
         let bottom = if self.mode.polled { self.published } else { self.head() };
         if self.next.since(bottom) > self.capacity() {
             // A head that was never given to the kernel. Whatever that means, it does not mean that entries are unseen.
@@ -221,7 +225,7 @@ impl Sq {
     /// Where the next entry will go.
     #[inline(always)]
     pub(crate) fn next(&self) -> Pos {
-        self.next
+        self.next.plus(self.moved)
     }
 
     #[inline(always)]
@@ -298,6 +302,7 @@ impl Sq {
                 to.with_mut(|to| unsafe { to.write(unit) });
             }
         }
+        self.moved = self.moved.wrapping_add(taken);
         self.next = Pos(left);
         self.published = Pos(0);
     }

@@ -17,6 +17,7 @@ use super::world::{World, observe_drain, observe_zero_copy};
 /// A kernel of a seed.
 pub struct Simulated {
     sim: Sim,
+    seed: u64,
     probe: Probe,
     drains_strictly: bool,
     drains_zero_copy: bool,
@@ -43,13 +44,18 @@ impl From<Handle> for Side {
 
 impl Simulated {
     pub fn new(config: Config) -> Simulated {
+        let seed = config.seed;
         let sim = Sim::with(config);
         let ring = sim.ring(1).expect("a ring");
         let probe = Probe::of(&ring).expect("a probe");
-        let mut simulated = Simulated { sim, probe, drains_strictly: false, drains_zero_copy: false };
+        let mut simulated = Simulated { sim, seed, probe, drains_strictly: false, drains_zero_copy: false };
         simulated.drains_strictly = observe_drain(&simulated);
         simulated.drains_zero_copy = observe_zero_copy(&simulated);
         simulated
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     pub fn sim(&self) -> &Sim {

@@ -3,8 +3,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use rawring::op::{Nop, Opcode, Read, SendZc, Timeout};
-use rawring::operand::Timespec;
+use rawring::flags::FsyncFlags;
+use rawring::op::{Fsync, Nop, Opcode, Read, SendZc, Timeout};
+use rawring::operand::{Fixed, Timespec};
 use rawring::sim::{Config, Sim};
 use rawring::{Errno, Event, InFlight, Version};
 
@@ -205,4 +206,25 @@ fn a_scope_held_back_by_others_cancels_everything() {
             assert!(held >= 1);
         }
     }
+}
+
+/// A malformed entry stops the submission, and what is behind it moves to the front of the queue.
+#[test]
+fn item_32_what_a_short_submission_left_in_a_rewinding_queue_is_taken_back() {
+    seeds(|sim| {
+        let mut ring = sim.setup(8).sq_rewind().build().expect("a ring");
+        let (reader, _writer) = sim.pipe().expect("a pipe");
+        let mut buf = [0; 4];
+        ring.scope(|s| {
+            s.push(Nop::new()).expect("room");
+            s.push(Fsync::new(Fixed(0)).fsync_flags(FsyncFlags::from_bits_retain(!0))).expect("room");
+            s.push(Nop::new()).expect("room");
+            s.push(Read::new(&reader, &mut buf)).expect("room");
+            assert_eq!((s.submit(), s.room()), (Ok(2), 6));
+        })
+        .expect("a scope");
+        assert_eq!((ring.pending(), sim.in_flight()), (0, 0));
+        let read = Opcode(rawring::sys::IORING_OP_READ);
+        assert!(sim.ledger().iter().all(|promise| promise.opcode != read), "what was not submitted ran");
+    });
 }
