@@ -47,6 +47,8 @@ impl<W: World> Run<'_, W> {
             Step::Reap => self.reap(way),
             Step::Settle => {
                 self.submit(way, &Wait::new(0));
+                // What does not end by itself is to wait before the next step, not still be on its way there.
+                self.world.pause();
                 self.settle(way);
             }
             Step::Feed(to, len) => self.feed(to, len.into()),

@@ -3,7 +3,7 @@
 //! Each step has a fixed number of bytes, so that taking a step away leaves the others what they are, and zeros are
 //! the simplest step. All bytes are a program.
 
-use super::program::{Door, Entry, Kind, LONG, Link, Object, Op, Program, Step, entry};
+use super::program::{Door, ENTRIES, Entry, Kind, LONG, Link, Object, Op, Program, Step, entry};
 
 /// Bytes before the first step.
 pub const HEADER: usize = 2;
@@ -110,6 +110,7 @@ pub fn calmed(program: &Program) -> Program {
     let mut steps = Vec::new();
     let mut waited_for = Vec::new();
     let mut linked = false;
+    let mut chain = 0;
     for step in &program.steps {
         let mut step = step.clone();
         if let Step::Push(entry) = &mut step {
@@ -127,6 +128,11 @@ pub fn calmed(program: &Program) -> Program {
                 Op::SendZc(_) | Op::CancelKey(_) => in_chain,
                 _ => in_chain && waits.is_some(),
             };
+            // A chain that does not fit into the queue would be two, side by side.
+            chain = if linked { chain + 1 } else { 1 };
+            if chain == ENTRIES {
+                entry.link = Link::None;
+            }
             linked = entry.link != Link::None;
             if by_the_clock || differs || waits.is_some_and(|object| waited_for.contains(&object)) {
                 entry.op = Op::Nop;

@@ -155,6 +155,8 @@ impl Object {
     }
 }
 
+/// Entries that the queue of a ring holds.
+pub const ENTRIES: u32 = 8;
 /// Bytes of a file.
 pub const FILE_LEN: usize = 256;
 

@@ -16,7 +16,7 @@ use rawring_sys as sys;
 
 use super::doors;
 use super::job::{GROUP, Job, Key, Site, Wide};
-use super::program::{Door, Entry, FILE_LEN, Kind, Link, Object, Op, Program, Step};
+use super::program::{Door, ENTRIES, Entry, FILE_LEN, Kind, Link, Object, Op, Program, Step};
 use super::trace::Trace;
 use super::world::{Helper, PATIENCE, World};
 
@@ -29,7 +29,7 @@ pub(super) const BUFFER: u32 = 16;
 
 /// The ring of a kind.
 pub fn setup(kind: Kind, world: &impl World) -> Setup<'static> {
-    let setup = world.setup(8);
+    let setup = world.setup(ENTRIES);
     match kind {
         Kind::Plain => setup,
         Kind::SqArray => setup.no_sqarray(false),
