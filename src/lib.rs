@@ -22,6 +22,7 @@
 //! - [`Wait`] says what to wait for, [`Submitted`] what came of it. [`Completions`] iterates over [`Cqe`]s.
 //! - [`Scope`] and [`InFlight`] are the safe doors for entries that borrow.
 //! - [`copy`] copies files through a ring; it is the worked example of a pipeline.
+//! - [`register`] has what a ring tells the kernel once: files, restrictions, and the table of all registrations.
 //! - `rawring_sys` is the kernel's header, the three system calls, and the mappings.
 //!
 //! # Kernels
@@ -49,7 +50,7 @@ pub mod operand;
 pub mod probe;
 mod queue;
 mod recvmsg;
-mod register;
+pub mod register;
 mod ring;
 mod scope;
 mod setup;

@@ -1,4 +1,13 @@
-//! Calls of `io_uring_register`: the raw one, starting a disabled ring, and being told of completions by an eventfd.
+//! Registrations: what a ring, a thread or a process tells the kernel once, by `io_uring_register`.
+//!
+//! The calls are methods on [`Ring`], each family in a file of its own beside the table of all of them
+//! ([`RegistrationInfo`]). Every one goes through [`Ring::register_raw`], which knows how the kernel is to be told which
+//! ring is meant. A kernel without a registration answers `EINVAL`; whether it has one, and since when others do, says
+//! [`Probe::registration`](crate::probe::Probe::registration).
+
+mod table;
+
+pub use table::{Count, Registration, RegistrationInfo, RingState};
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 

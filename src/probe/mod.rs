@@ -1,15 +1,17 @@
 //! What this kernel can do, and with which certainty.
 //!
-//! A kernel tells which operation numbers it has, its features, and (Linux 6.18) its flags. It tells nothing of
-//! variants: that `RECV` can be multishot is in no table of its. Those are judged by what came with the same release:
-//! see [`Answer`]. The version string decides nothing, for distributions backport; [`kernel_release`] is for people.
+//! A kernel tells which operation numbers it has, its features, and (Linux 6.18) its flags. Registrations are found by
+//! trying. It tells nothing of variants: that `RECV` can be multishot is in no table of its. Those are judged by what
+//! came with the same release: see [`Answer`]. The version string decides nothing, for distributions backport; [`kernel_release`] is for people.
 //!
 //! Where there is no io_uring at all, [`Probe::new`] says why: its error is the diagnosis.
 
 mod query;
+mod registrations;
 
 pub(crate) use query::query_of;
 pub use query::query_opcodes;
+pub use registrations::{Missing, Registered};
 
 use core::fmt;
 use core::mem::size_of;
@@ -18,6 +20,7 @@ use rustix::io::Errno;
 
 use crate::flags::{EnterFlags, Features, FlagInfo, SetupFlags, SqeFlags};
 use crate::op::{self, OpInfo, Opcode};
+use crate::register::Registration;
 use crate::ring::Ring;
 use crate::setup::{Setup, SetupError, unknown_flags};
 use crate::version::Version;
@@ -40,21 +43,22 @@ pub struct Probe {
     features: Features,
     setup_flags: SetupFlags,
     query: Option<sys::io_uring_query_opcode>,
+    registrations: registrations::Answers,
     level: Version,
 }
 
-/// Whether the kernel has an operation, and how that is known.
+/// Whether the kernel has an operation or a registration, and how that is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// The kernel says so.
     Yes,
     /// The kernel has the opcode, and something else that came with the release of this variant or a later one.
-    /// Nothing says it of the variant itself.
+    /// Nothing says it of the variant itself. Of a registration: it could not be tried.
     Likely,
     /// The kernel has the opcode, and nothing that came with the release of this variant or a later one. A few
     /// releases brought nothing by which they could be told, so it may have the variant.
     Unlikely,
-    /// The kernel says that it does not have the opcode.
+    /// The kernel says that it does not have the opcode, or the registration.
     No,
 }
 
@@ -144,8 +148,9 @@ impl Probe {
             Some(answer) => SetupFlags::from_bits_retain(answer.ring_setup_flags as u32),
             None => all.difference(unknown_flags(kernel, all).unwrap_or_default()),
         };
-        let (supported, last_op) = (supported(room), room.head.last_op);
-        let mut probe = Probe { supported, last_op, features: ring.features(), setup_flags, query, level: FLOOR };
+        let registrations = registrations::Answers::ask(kernel, query.map(|answer| answer.nr_register_opcodes));
+        let (supported, last_op, features) = (supported(room), room.head.last_op, ring.features());
+        let mut probe = Probe { supported, last_op, features, setup_flags, query, registrations, level: FLOOR };
         probe.level = probe.newest();
         probe
     }
@@ -155,7 +160,7 @@ impl Probe {
         let operations = self.operations().filter(|op| op.supported).filter_map(|op| op.since);
         let flags = self.features().chain(self.setup_flags()).chain(self.enter_flags()).chain(self.sqe_flags());
         let flags = flags.filter(|flag| flag.supported).map(|flag| flag.info.since);
-        let counted = self.query.iter().flat_map(counted);
+        let counted = self.query.iter().flat_map(counted).chain(self.registrations.releases());
         operations.chain(flags).chain(counted).fold(FLOOR, Version::max)
     }
 
@@ -204,6 +209,28 @@ impl Probe {
             let opcode = Opcode(number);
             Operation { opcode, supported: self.supports_opcode(number), since: op::since(opcode) }
         })
+    }
+
+    /// Whether the kernel has this registration, how that is known, and if not, why.
+    ///
+    /// ```
+    /// use rawring::{probe::Probe, register::Registration};
+    ///
+    /// let probe = Probe::new()?;
+    /// let resize = probe.registration(Registration::RESIZE_RINGS);
+    /// if let Some(reason) = resize.missing {
+    ///     println!("queues keep their sizes: {:?} {reason}", resize.registration);
+    /// }
+    /// # Ok::<(), rawring::SetupError>(())
+    /// ```
+    #[must_use]
+    pub fn registration(&self, registration: Registration) -> Registered {
+        self.registrations.of(registration, self.level)
+    }
+
+    /// All registrations that the crate or the kernel knows.
+    pub fn registrations(&self) -> impl Iterator<Item = Registered> + '_ {
+        self.registrations.numbers().map(|registration| self.registration(registration))
     }
 
     /// The features of the kernel's rings.
@@ -350,6 +377,7 @@ mod tests {
             features,
             setup_flags: SetupFlags::empty(),
             query: None,
+            registrations: registrations::Answers::NONE,
             level: FLOOR,
         };
         probe.level = probe.newest();

@@ -17,7 +17,7 @@ mod trials;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 
-use rawring::probe::Probe;
+use rawring::probe::{Answer, Probe};
 use table::{Capability, KERNELS, Table};
 
 /// What the kernel says of itself, and what trying shows.
@@ -34,6 +34,9 @@ fn capabilities(probe: &Probe) -> BTreeSet<Capability> {
     }
     for trial in trials::ALL.iter().filter(|trial| trial.succeeds()) {
         has(trial.kind, trial.name);
+    }
+    for registered in probe.registrations().filter(|registered| registered.answer == Answer::Yes) {
+        has("registration", &format!("{:?}", registered.registration));
     }
     if let Some(query) = probe.query() {
         has("count", &format!("operations: {}", query.nr_request_opcodes));

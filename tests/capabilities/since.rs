@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use rawring::flags::*;
+use rawring::register::RegistrationInfo;
 use rawring::{OpInfo, Version, op};
 
 use crate::table::{KERNELS, Table};
@@ -41,7 +42,7 @@ fn untold(kind: &str, name: &str) -> bool {
     UNTOLD.iter().any(|&(of, what, _)| (of, what) == (kind, name))
 }
 
-/// Kind and name of every row and flag, how the table calls it, and its release.
+/// Kind and name of every row, registration and flag, how the table calls it, and its release.
 fn stated() -> Vec<(&'static str, &'static str, String, Version)> {
     let mut all = Vec::new();
     for row in op::all() {
@@ -52,6 +53,9 @@ fn stated() -> Vec<(&'static str, &'static str, String, Version)> {
         } else {
             all.push(("variant", row.name, row.name.to_owned(), row.since));
         }
+    }
+    for row in RegistrationInfo::ALL {
+        all.push(("registration", row.name(), row.name().to_owned(), row.since));
     }
     let sets: [(&str, &[FlagInfo]); 15] = [
         ("SqeFlags", SqeFlags::INFO),

@@ -40,6 +40,15 @@ fn probe_prints_json_that_agrees_with_the_library() {
             assert_eq!(row["supported"], flag.supported, "{row}");
         }
     }
+    let registrations = report["registrations"].as_array().expect("a list");
+    assert_eq!(registrations.len(), probe.registrations().count());
+    for (row, registered) in registrations.iter().zip(probe.registrations()) {
+        assert_eq!(row["number"], registered.registration.0);
+        assert_eq!(row["name"], format!("{:?}", registered.registration));
+        assert_eq!(row["supported"], format!("{:?}", registered.answer).to_lowercase(), "{row}");
+        let reason = registered.missing.map(|missing| missing.to_string());
+        assert_eq!(row["reason"].as_str(), reason.as_deref(), "{row}");
+    }
     let limits = Limits::measure().expect("a large ring");
     assert_eq!(report["limits"]["sq_entries"], limits.entries);
     assert_eq!(report["limits"]["cq_entries"], limits.cq_entries);
@@ -61,7 +70,11 @@ fn probe_prints_columns_that_are_aligned() {
     assert!(rows.iter().all(|row| last(row) == last(rows[0])), "{rows:#?}");
     let read = rows.iter().find(|row| row.contains("IORING_OP_READ ")).expect("a row for READ");
     assert_eq!(read.split_whitespace().collect::<Vec<_>>(), ["IORING_OP_READ", "5.6", "yes"]);
-    for title in ["variants: ", "features: ", "setup flags: ", "limits"] {
+    // What is missing comes with the reason.
+    let reasons = out.lines().filter(|line| line.contains(": came with Linux ") || line.contains(": this kernel was "));
+    let missing = out.lines().filter(|line| line.contains("  no") || line.contains("  unlikely"));
+    assert!(reasons.eq(missing), "{out}");
+    for title in ["variants: ", "registrations: ", "features: ", "setup flags: ", "limits"] {
         assert!(!section(title).is_empty(), "{title} in {out}");
     }
 }

@@ -36,6 +36,7 @@ struct Offer {
     level: String,
     operations: Vec<Operation>,
     variants: Vec<Variant>,
+    registrations: Vec<Registration>,
     features: Vec<Bit>,
     setup_flags: Vec<Bit>,
     enter_flags: Vec<Bit>,
@@ -49,6 +50,17 @@ struct Operation {
     name: String,
     since: Option<String>,
     supported: bool,
+}
+
+#[derive(Serialize)]
+struct Registration {
+    number: u32,
+    name: String,
+    since: Option<String>,
+    supported: &'static str,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// A way to use an operation that came later than the operation.
@@ -100,17 +112,23 @@ impl Report {
         let kernel = self.kernel.as_deref().unwrap_or("of unknown version");
         let Some(offer) = &self.offer else { return writeln!(out, "Linux {kernel}: io_uring is not available") };
         writeln!(out, "Linux {kernel}: io_uring is available, with parts of Linux {} and before", offer.level)?;
+        let line = |name, since, supported| Line { name, since, supported, reason: None };
         let operations = offer.operations.iter();
-        table(out, "operations", operations.map(|op| (&*op.name, op.since.as_deref(), yes_no(op.supported))))?;
+        table(out, "operations", operations.map(|op| line(&op.name, op.since.as_deref(), yes_no(op.supported))))?;
         let variants = offer.variants.iter();
-        table(out, "variants", variants.map(|row| (row.name, Some(&*row.since), row.supported)))?;
+        table(out, "variants", variants.map(|row| line(row.name, Some(&row.since), row.supported)))?;
+        let registrations = offer.registrations.iter().map(|row| {
+            let reason = row.reason.as_deref();
+            Line { reason, ..line(&row.name, row.since.as_deref(), row.supported) }
+        });
+        table(out, "registrations", registrations)?;
         for (title, bits) in [
             ("features", &offer.features),
             ("setup flags", &offer.setup_flags),
             ("enter flags", &offer.enter_flags),
             ("entry flags", &offer.sqe_flags),
         ] {
-            table(out, title, bits.iter().map(|bit| (bit.name, Some(&*bit.since), yes_no(bit.supported))))?;
+            table(out, title, bits.iter().map(|bit| line(bit.name, Some(&bit.since), yes_no(bit.supported))))?;
         }
         writeln!(out, "\nlimits")?;
         match &offer.limits {
@@ -130,21 +148,24 @@ impl Offer {
             since: op.since.map(|since| since.to_string()),
             supported: op.supported,
         });
+        let registrations = probe.registrations().map(|registered| Registration {
+            number: registered.registration.0,
+            name: format!("{:?}", registered.registration),
+            since: registered.registration.info().map(|row| row.since.to_string()),
+            supported: in_words(registered.answer),
+            reason: registered.missing.map(|missing| missing.to_string()),
+        });
         let later = op::all().filter(|row| op::since(row.opcode).is_some_and(|first| row.since > first));
         let variants = later.map(|row| Variant {
             name: row.name,
             operation: format!("{:?}", row.opcode),
             since: row.since.to_string(),
-            supported: match probe.answer(row) {
-                Answer::Yes => "yes",
-                Answer::Likely => "likely",
-                Answer::Unlikely => "unlikely",
-                Answer::No => "no",
-            },
+            supported: in_words(probe.answer(row)),
         });
         Offer {
             level: probe.level().to_string(),
             operations: operations.collect(),
+            registrations: registrations.collect(),
             variants: variants.collect(),
             features: bits(probe.features()),
             setup_flags: bits(probe.setup_flags()),
@@ -168,24 +189,44 @@ fn bits(flags: impl Iterator<Item = Flag>) -> Vec<Bit> {
     flags.map(bit).collect()
 }
 
+fn in_words(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Yes => "yes",
+        Answer::Likely => "likely",
+        Answer::Unlikely => "unlikely",
+        Answer::No => "no",
+    }
+}
+
 fn yes_no(supported: bool) -> &'static str {
     if supported { "yes" } else { "no" }
 }
 
-/// Name, release and whether it is there, in columns.
-fn table<'a>(
-    out: &mut impl Write,
-    title: &str,
-    rows: impl Iterator<Item = (&'a str, Option<&'a str>, &'a str)> + Clone,
-) -> io::Result<()> {
-    let here = rows.clone().filter(|(.., supported)| matches!(*supported, "yes" | "likely")).count();
-    match rows.clone().count() {
+/// One line of a table.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    name: &'a str,
+    since: Option<&'a str>,
+    supported: &'static str,
+    /// Why it is missing, where that is not the release.
+    reason: Option<&'a str>,
+}
+
+/// Name, release, and whether it is there or why not, in columns.
+fn table<'a>(out: &mut impl Write, title: &str, lines: impl Iterator<Item = Line<'a>> + Clone) -> io::Result<()> {
+    let here = lines.clone().filter(|line| matches!(line.supported, "yes" | "likely")).count();
+    match lines.clone().count() {
         0 => return writeln!(out, "\n{title}: this kernel does not tell"),
         all => writeln!(out, "\n{title}: {here} of {all}")?,
     }
-    let width = rows.clone().map(|(name, ..)| name.len()).max().unwrap_or(0);
-    for (name, since, supported) in rows {
-        writeln!(out, "  {name:width$}  {:5}  {supported}", since.unwrap_or("?"))?;
+    let width = lines.clone().map(|line| line.name.len()).max().unwrap_or(0);
+    for Line { name, since, supported, reason } in lines {
+        write!(out, "  {name:width$}  {:5}  {supported}", since.unwrap_or("?"))?;
+        match (supported, reason, since) {
+            ("yes" | "likely", ..) | (_, None, None) => writeln!(out)?,
+            (_, Some(reason), _) => writeln!(out, ": {reason}")?,
+            (_, None, Some(since)) => writeln!(out, ": came with Linux {since}")?,
+        }
     }
     Ok(())
 }
