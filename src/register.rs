@@ -9,6 +9,17 @@ mod table;
 
 pub use table::{Count, Registration, RegistrationInfo, RingState};
 
+mod buffer;
+mod buffer_error;
+mod buffers;
+mod memory;
+
+pub use buffer::RegisteredBuffer;
+pub use buffer_error::{BufferCause, BufferError, NotInside};
+pub(crate) use buffers::BufferTable;
+pub use buffers::{CloneBuffers, NewBuffer};
+pub use memory::Memory;
+
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;

@@ -15,6 +15,7 @@ use crate::flags::{Features, SetupFlags};
 use crate::handle::Handle;
 use crate::kernel::Entrance;
 use crate::queue::{Completions, Cq, CqWords, Enter, Mode, Pos, Slots, Sq, SqWords};
+use crate::register::BufferTable;
 use crate::setup::{Setup, SetupError};
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Refused, Side, Submissions};
@@ -54,6 +55,7 @@ pub struct Ring {
     /// Unmapped before the descriptor in `handle` closes.
     _map: sys::RingMap,
     pub(crate) handle: Handle,
+    pub(crate) buffers: BufferTable,
     params: sys::io_uring_params,
     cancel_any: Option<bool>,
     /// Counts the operations of the safe doors, so that no two of them have the same `user_data` soon after another.
@@ -127,7 +129,17 @@ impl Ring {
             Handle::Registered(place) => (sys::IORING_ENTER_REGISTERED_RING, Some(place.thread())),
         };
         let submit = Side { sq, entrance, enter_flags, owner };
-        Ring { submit, cq, stash: VecDeque::new(), _map: map, handle, params, cancel_any: None, generation: 0 }
+        Ring {
+            submit,
+            cq,
+            stash: VecDeque::new(),
+            _map: map,
+            handle,
+            buffers: BufferTable::default(),
+            params,
+            cancel_any: None,
+            generation: 0,
+        }
     }
 
     #[inline(always)]
