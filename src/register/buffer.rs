@@ -32,7 +32,7 @@ use crate::operand::{FixedBuf, FixedBufMut, FixedIoVec, IoVec, IoVecMut, IoVecs}
 /// ring.start(block, |block| ReadFixed::new(&block.file, &mut block.buffer).offset(0).into())?;
 /// match ring.wait_event()? {
 ///     Event::Done(done) => assert_eq!(&done.state.buffer[..done.cqe.result()? as usize], b"some text"),
-///     other => panic!("{other:?}"),
+///     _ => unreachable!("nothing else is there to complete"),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

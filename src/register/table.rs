@@ -150,8 +150,8 @@ use Count::{Bytes, Elements, Exactly, Id};
 // The name, the kernel's name, since, what the argument points at, what the count counts, the state of the ring, since
 // when without a ring, the item.
 registrations! {
-    BUFFERS = IORING_REGISTER_BUFFERS, "5.1", "iovec", Elements, Any, "", Ring::register_raw;
-    UNREGISTER_BUFFERS = IORING_UNREGISTER_BUFFERS, "5.1", "", Exactly(0), Any, "", Ring::register_raw;
+    BUFFERS = IORING_REGISTER_BUFFERS, "5.1", "iovec", Elements, Any, "", Ring::register_sparse_buffers;
+    UNREGISTER_BUFFERS = IORING_UNREGISTER_BUFFERS, "5.1", "", Exactly(0), Any, "", Ring::unregister_buffers;
     FILES = IORING_REGISTER_FILES, "5.1", "int", Elements, Any, "", Ring::register_raw;
     UNREGISTER_FILES = IORING_UNREGISTER_FILES, "5.1", "", Exactly(0), Any, "", Ring::register_raw;
     EVENTFD = IORING_REGISTER_EVENTFD, "5.2", "int", Exactly(1), Any, "", Ring::register_eventfd;
@@ -169,9 +169,9 @@ registrations! {
     FILES_UPDATE2 = IORING_REGISTER_FILES_UPDATE2, "5.13", "io_uring_rsrc_update2",
         size::<sys::io_uring_rsrc_update2>(), Any, "", Ring::register_raw;
     BUFFERS2 = IORING_REGISTER_BUFFERS2, "5.13", "io_uring_rsrc_register", size::<sys::io_uring_rsrc_register>(),
-        Any, "", Ring::register_raw;
+        Any, "", Ring::register_borrowed_buffers;
     BUFFERS_UPDATE = IORING_REGISTER_BUFFERS_UPDATE, "5.13", "io_uring_rsrc_update2",
-        size::<sys::io_uring_rsrc_update2>(), Any, "", Ring::register_raw;
+        size::<sys::io_uring_rsrc_update2>(), Any, "", Ring::clear_buffers;
     IOWQ_AFF = IORING_REGISTER_IOWQ_AFF, "5.14", "cpu_set_t", Bytes, Any, "", Ring::register_raw;
     UNREGISTER_IOWQ_AFF = IORING_UNREGISTER_IOWQ_AFF, "5.14", "", Exactly(0), Any, "", Ring::register_raw;
     IOWQ_MAX_WORKERS = IORING_REGISTER_IOWQ_MAX_WORKERS, "5.15", "unsigned int[2]", Exactly(2), Any, "",
@@ -191,7 +191,7 @@ registrations! {
     UNREGISTER_NAPI = IORING_UNREGISTER_NAPI, "6.9", "io_uring_napi", Exactly(1), Any, "", Ring::register_raw;
     CLOCK = IORING_REGISTER_CLOCK, "6.12", "io_uring_clock_register", Exactly(0), Any, "", Ring::register_raw;
     CLONE_BUFFERS = IORING_REGISTER_CLONE_BUFFERS, "6.12", "io_uring_clone_buffers", Exactly(1), Any, "",
-        Ring::register_raw;
+        Ring::clone_buffers;
     SEND_MSG_RING = IORING_REGISTER_SEND_MSG_RING, "6.13", "io_uring_sqe", Exactly(1), None, "6.13",
         Ring::register_raw;
     ZCRX_IFQ = IORING_REGISTER_ZCRX_IFQ, "6.15", "io_uring_zcrx_ifq_reg", Exactly(1), Any, "", Ring::register_raw;
