@@ -5,9 +5,15 @@
 //! ring is meant. A kernel without a registration answers `EINVAL`; whether it has one, and since when others do, says
 //! [`Probe::registration`](crate::probe::Probe::registration).
 
+mod file_table;
+mod files;
 mod table;
+mod tags;
 
+pub use file_table::FileTable;
+pub use files::FilesError;
 pub use table::{Count, Registration, RegistrationInfo, RingState};
+pub use tags::Tag;
 
 mod buffer;
 mod buffer_error;
