@@ -17,12 +17,14 @@ use core::ptr::NonNull;
 use crate::sync::UnsafeCell;
 
 mod cq;
+mod places;
 mod sq;
 #[cfg(test)]
 mod tests;
 
 pub use cq::Completions;
 pub(crate) use cq::{Cq, CqWords};
+pub(crate) use places::Places;
 pub(crate) use sq::{Enter, Mode, NoSlot, Sq, SqWords};
 
 /// A position in a queue: a count modulo 2^32. It wraps, so it has an equality and distances, but no order.
@@ -77,6 +79,11 @@ impl<T> Slots<T> {
         let index = ((pos.0 & self.mask) << self.shift) + 1;
         // SAFETY: as in `at`; shifted, the first unit's index is even, so the next one belongs to the same slot.
         Some(unsafe { self.base.add(index as usize).as_ref() })
+    }
+
+    /// All units of the slot at `pos`.
+    fn units(&self, pos: Pos) -> impl Iterator<Item = &UnsafeCell<T>> {
+        core::iter::once(self.at(pos)).chain(self.second(pos))
     }
 
     #[inline(always)]

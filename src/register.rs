@@ -5,26 +5,11 @@
 //! ring is meant. A kernel without a registration answers `EINVAL`; whether it has one, and since when others do, says
 //! [`Probe::registration`](crate::probe::Probe::registration).
 
-mod file_table;
-mod files;
+mod resize;
 mod table;
-mod tags;
 
-pub use file_table::FileTable;
-pub use files::FilesError;
+pub use resize::{Resize, ResizeError};
 pub use table::{Count, Registration, RegistrationInfo, RingState};
-pub use tags::Tag;
-
-mod buffer;
-mod buffer_error;
-mod buffers;
-mod memory;
-
-pub use buffer::RegisteredBuffer;
-pub use buffer_error::{BufferCause, BufferError, NotInside};
-pub(crate) use buffers::BufferTable;
-pub use buffers::{CloneBuffers, NewBuffer};
-pub use memory::Memory;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 

@@ -14,12 +14,10 @@ use crate::cqe::Cqe;
 use crate::flags::{Features, SetupFlags};
 use crate::handle::Handle;
 use crate::kernel::Entrance;
-use crate::queue::{Completions, Cq, CqWords, Enter, Mode, Pos, Slots, Sq, SqWords};
-use crate::register::BufferTable;
+use crate::queue::{Completions, Cq, Enter, Mode, Places, Pos, Sq};
 use crate::setup::{Setup, SetupError};
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Refused, Side, Submissions};
-use crate::sync::Word;
 use crate::wait::{Submitted, Wait, WaitEnd};
 use rawring_sys as sys;
 
@@ -49,14 +47,17 @@ use rawring_sys as sys;
 /// corrupting the parent's queues. Dropping the ring in the child is safe and cancels nothing of the parent's.
 pub struct Ring {
     pub(crate) submit: Side,
-    cq: Cq,
+    pub(crate) cq: Cq,
     /// Completions that a scope met and that are not its own. See [`Ring::completions`].
     stash: VecDeque<Cqe>,
     /// Unmapped before the descriptor in `handle` closes.
-    _map: sys::RingMap,
+    pub(crate) map: sys::RingMap,
     pub(crate) handle: Handle,
-    pub(crate) buffers: BufferTable,
-    params: sys::io_uring_params,
+    pub(crate) params: sys::io_uring_params,
+    /// What children of a fork get of the mappings.
+    pub(crate) fork: sys::Fork,
+    /// What the kernel made of the queues when it resized them, until they are mapped.
+    pub(crate) resized: Option<Box<sys::io_uring_params>>,
     cancel_any: Option<bool>,
     /// Counts the operations of the safe doors, so that no two of them have the same `user_data` soon after another.
     pub(crate) generation: u32,
@@ -89,8 +90,8 @@ impl Ring {
         handle: Handle,
         map: sys::RingMap,
         params: sys::io_uring_params,
+        fork: sys::Fork,
     ) -> Ring {
-        let p = map.pointers();
         let flags = SetupFlags::from_bits_retain(params.flags);
         let polled = flags.contains(SetupFlags::SQPOLL);
         let deferred = flags.contains(SetupFlags::DEFER_TASKRUN) && !flags.contains(SetupFlags::TASKRUN_FLAG);
@@ -100,46 +101,17 @@ impl Ring {
             mixed: flags.contains(SetupFlags::SQE_MIXED),
             rewind: flags.contains(SetupFlags::SQ_REWIND),
         };
-        // SAFETY: the map's pointers are valid while it lives, which is as long as the queues: all are fields of the
-        // ring. Kernel words are 32 bits wide and accessed atomically by both sides; a cell is laid out as what it
-        // holds. The masks and shifts are those of the mapping, which has checked that its slots fit.
-        let (sq, cq) = unsafe {
-            let word = |pointer: core::ptr::NonNull<u32>| Word::new(pointer.cast());
-            let words = SqWords {
-                head: word(p.sq_head),
-                tail: word(p.sq_tail),
-                flags: word(p.sq_flags),
-                dropped: word(p.sq_dropped),
-            };
-            let sq = Sq::new(words, Slots::new(p.sqes.cast(), p.sq_ring_mask, p.sqe_shift), mode);
-            let slots = Slots::new(p.cqes.cast(), p.cq_ring_mask, p.cqe_shift);
-            let mixed = flags.contains(SetupFlags::CQE_MIXED);
-            let words = CqWords { head: word(p.cq_head), tail: word(p.cq_tail), overflow: word(p.cq_overflow) };
-            (sq, Cq::new(words, slots, mixed, mode.mixed))
-        };
-        if let Some(array) = p.sq_array {
-            for index in 0..p.sq_entries {
-                // SAFETY: the array has `sq_entries` elements inside the mapping, and the kernel reads them only
-                // after a submission. Each slot stands at its own index for good.
-                unsafe { array.add(index as usize).write(index) };
-            }
-        }
+        // SAFETY: the map lives as long as the queues: all are fields of the ring.
+        let places = unsafe { Places::of(&map) };
+        let sq = Sq::new(places.sq, places.sqes, mode);
+        let cq = Cq::new(places.cq, places.cqes, flags.contains(SetupFlags::CQE_MIXED), mode.mixed);
         let (enter_flags, owner) = match &handle {
             Handle::Fd(_) => (0, None),
             Handle::Registered(place) => (sys::IORING_ENTER_REGISTERED_RING, Some(place.thread())),
         };
-        let submit = Side { sq, entrance, enter_flags, owner };
-        Ring {
-            submit,
-            cq,
-            stash: VecDeque::new(),
-            _map: map,
-            handle,
-            buffers: BufferTable::default(),
-            params,
-            cancel_any: None,
-            generation: 0,
-        }
+        let submit = Side { sq, entrance, enter_flags, owner, stale: false };
+        let stash = VecDeque::new();
+        Ring { submit, cq, stash, map, handle, params, fork, resized: None, cancel_any: None, generation: 0 }
     }
 
     #[inline(always)]
@@ -210,6 +182,7 @@ impl Ring {
     /// See [`Submissions::submit`].
     #[inline(always)]
     pub fn submit(&mut self) -> Result<u32, Errno> {
+        self.mapped()?;
         self.submit.submit()
     }
 
@@ -232,6 +205,7 @@ impl Ring {
     /// As [`Submissions::submit`].
     #[inline(always)]
     pub fn submit_with(&mut self, wait: &Wait<'_>) -> Result<Submitted, Errno> {
+        self.mapped()?;
         // What `pop` consumed must make room before the kernel is asked for more.
         self.cq.publish();
         let want = if self.cq.ready() >= wait.want { 0 } else { wait.want };
@@ -256,6 +230,7 @@ impl Ring {
     /// task has to post itself (`DEFER_TASKRUN`), and those that are found by polling (`IOPOLL`). Submits nothing, waits for
     /// nothing.
     pub fn get_events(&mut self) -> Result<(), Errno> {
+        self.mapped()?;
         let flags = sys::IORING_ENTER_GETEVENTS;
         self.submit.enter(Enter { to_submit: 0, min_complete: 0, flags }, None).map(drop)
     }

@@ -19,12 +19,18 @@ pub(crate) struct Side {
     pub(crate) enter_flags: u32,
     /// The only thread on which the entrance leads to this ring, for an index.
     pub(crate) owner: Option<ThreadId>,
+    /// The kernel has resized the queues, and the new ones are not mapped yet.
+    pub(crate) stale: bool,
 }
 
 impl Side {
     /// See [`Submissions::submit`].
     #[inline(always)]
     pub(crate) fn submit(&mut self) -> Result<u32, Errno> {
+        if self.stale {
+            // The kernel would take entries from where nobody here sees it.
+            return Err(Errno::NOMEM);
+        }
         match self.sq.plan(0, 0) {
             Some(enter) => self.enter(enter, None),
             None => Ok(0),
@@ -72,8 +78,7 @@ pub enum Reason {
     Full,
     /// The entry has 128 bytes, and the ring was made without `SQE128` and without `SQE_MIXED`.
     NotWide,
-    /// The entry's `user_data` has the prefix that `scope` and `InFlight` use, or that of tags
-    /// ([`UserData::is_reserved`]).
+    /// The entry's `user_data` has the prefix that `scope` and `InFlight` use ([`UserData::is_reserved`]).
     ///
     /// [`UserData::is_reserved`]: crate::UserData::is_reserved
     ReservedUserData,
@@ -98,7 +103,7 @@ impl core::fmt::Display for Reason {
             Reason::Full => "the submission queue is full: submit, then push the entry again",
             Reason::NotWide => "an entry of 128 bytes needs a ring made with sqe128() or sqe_mixed()",
             Reason::ReservedUserData => {
-                "user_data values whose upper 16 bits are 0x5afe (scope, InFlight) or 0x5aff (tags) are taken: choose another"
+                "user_data values whose upper 16 bits are 0x5afe belong to scope and InFlight: choose another"
             }
             Reason::SkipSuccess => {
                 "scope and InFlight count completions: push an entry with skip_success() to the ring itself"
@@ -301,6 +306,7 @@ impl Submissions<'_> {
     /// | `EBADFD` | the ring is disabled; see [`Ring::enable`](crate::Ring::enable) |
     /// | `EBADF` | a ring without descriptor was used on a thread that did not make it |
     /// | `EOWNERDEAD` | the polling thread is gone |
+    /// | `ENOMEM` | the ring was resized, and its new memory could not be mapped; see [`ResizeError::Unmapped`](crate::register::ResizeError::Unmapped) |
     /// | `EINTR`, `ENXIO`, `EINVAL`, `EFAULT`, `EOPNOTSUPP` | see `io_uring_enter(2)` |
     #[inline(always)]
     pub fn submit(&mut self) -> Result<u32, Errno> {

@@ -65,4 +65,10 @@ impl Word {
         // SAFETY: valid by the type's invariant; the access is atomic, as are the kernel's.
         unsafe { self.0.as_ref() }.store(value, order);
     }
+
+    /// Clears bits of a word that the other side sets bits of.
+    pub(crate) fn clear(self, bits: u32) {
+        // SAFETY: valid by the type's invariant; the access is atomic, as are the kernel's.
+        unsafe { self.0.as_ref() }.fetch_and(!bits, Ordering::Relaxed);
+    }
 }

@@ -38,6 +38,26 @@ impl Cq {
         Cq { head, tail, overflow, slots, mixed, fillers, at, published: at }
     }
 
+    /// Goes on in other memory, to which the kernel has moved what was in the queue, each completion at its position.
+    ///
+    /// They are copied once more here: some kernels (6.19 for one) copy 16 bytes for each, also where slots have 32.
+    pub(crate) fn move_to(&mut self, words: CqWords, slots: Slots<sys::io_uring_cqe>) {
+        for at in (0..self.ready()).map(|n| self.at.plus(n)) {
+            for (from, to) in self.slots.units(at).zip(slots.units(at)) {
+                // SAFETY: between head and tail the slots of both memories are ours.
+                let unit = from.with(|unit| unsafe { unit.cast::<[u64; 2]>().read() });
+                // SAFETY: as above.
+                to.with_mut(|to| unsafe { to.cast::<[u64; 2]>().write(unit) });
+            }
+        }
+        (self.head, self.tail, self.overflow) = (words.head, words.tail, words.overflow);
+        self.slots = slots;
+        // What was consumed since the kernel looked is consumed there, too.
+        // Release: as in `publish`.
+        self.head.store(self.at.0, Ordering::Release);
+        self.published = self.at;
+    }
+
     /// The kernel's tail, and with it the entries before it.
     #[inline(always)]
     fn tail(&self) -> Pos {

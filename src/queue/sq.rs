@@ -43,6 +43,8 @@ pub(crate) struct Sq {
     flags: Word,
     dropped: Word,
     slots: Slots<RawSqe>,
+    /// How many of the slots may be taken: all, but none between a resize and the mapping of the new memory.
+    limit: u32,
     mode: Mode,
     /// Where the next entry goes. Ahead of the tail that the kernel sees until `publish`.
     next: Pos,
@@ -68,7 +70,57 @@ impl Sq {
         let SqWords { head, tail, flags, dropped } = words;
         // Relaxed: nobody else writes our tail.
         let start = if mode.rewind { Pos(0) } else { Pos(tail.load(Ordering::Relaxed)) };
-        Sq { head, tail, flags, dropped, slots, mode, next: start, published: start, wide_ends: Vec::new(), moved: 0 }
+        let limit = slots.len();
+        let (next, published) = (start, start);
+        Sq { head, tail, flags, dropped, slots, limit, mode, next, published, wide_ends: Vec::new(), moved: 0 }
+    }
+
+    /// Takes no more entries until it [moves](Self::move_to).
+    pub(crate) fn close(&mut self) {
+        self.limit = 0;
+    }
+
+    /// Whether what is queued can go on in a queue of `entries` slots: all of it fits, and no entry of two slots would
+    /// be cut by the end. Some kernels do not look for the latter.
+    pub(crate) fn fits(&self, entries: u32) -> bool {
+        let waiting = self.len();
+        let first = Pos(self.next.0.wrapping_sub(waiting));
+        let cut = |at: Pos| {
+            // SAFETY: slots between head and tail are not written by the kernel, so they may be read while they are
+            // not written by us either.
+            let opcode = self.slots.at(at).with(|slot| unsafe { (*slot).opcode });
+            let last = at.0 & (entries - 1) == entries - 1;
+            last && matches!(opcode, sys::IORING_OP_NOP128 | sys::IORING_OP_URING_CMD128)
+        };
+        waiting <= entries && !(self.mode.mixed && (0..waiting).any(|n| cut(first.plus(n))))
+    }
+
+    /// Goes on in other memory, in which the kernel has published as much as in this. The caller has checked that what is
+    /// queued [fits](Self::fits). `spurious` are flags that the kernel sets there and does not clear.
+    ///
+    /// All entries are copied here: some the kernel has not seen, and not every kernel copies the others to the slots of
+    /// their positions.
+    pub(crate) fn move_to(&mut self, words: SqWords, slots: Slots<RawSqe>, spurious: u32) {
+        let waiting = self.len();
+        let first = Pos(self.next.0.wrapping_sub(waiting));
+        for at in (0..waiting).map(|n| first.plus(n)) {
+            for (from, to) in self.slots.units(at).zip(slots.units(at)) {
+                // SAFETY: the kernel takes entries from the other memory only, so nobody writes this one.
+                let unit = from.with(|unit| unsafe { unit.read() });
+                // SAFETY: the kernel looks at what it has not taken only when it is entered, which we do not do here.
+                to.with_mut(|to| unsafe { to.write(unit) });
+            }
+        }
+        let SqWords { head, tail, flags, dropped } = words;
+        self.slots = slots;
+        (self.head, self.tail, self.flags, self.dropped) = (head, tail, flags, dropped);
+        self.limit = self.slots.len();
+        if !self.mode.rewind {
+            // What was taken back since the kernel looked is not in the queue there either.
+            // Release: as in `store_tail`.
+            self.tail.store(self.published.0, Ordering::Release);
+        }
+        self.flags.clear(spurious);
     }
 
     /// The kernel's head, never a cached one: after a short submit it lags behind what was published.
@@ -95,13 +147,13 @@ impl Sq {
     /// Slots that are free.
     #[inline(always)]
     pub(crate) fn room(&self) -> u32 {
-        self.capacity() - self.len()
+        self.limit.saturating_sub(self.len())
     }
 
     /// Whether no slot is free: what `push` asks, and one comparison.
     #[inline(always)]
     fn is_full(&self) -> bool {
-        self.next.since(self.head()) >= self.capacity()
+        self.next.since(self.head()) >= self.limit
     }
 
     pub(crate) fn is_wide(&self) -> bool {
@@ -292,9 +344,8 @@ impl Sq {
     fn rewind(&mut self, taken: u32) {
         let taken = taken.min(self.next.0);
         let left = self.next.0 - taken;
-        let units = |slot| [Some(self.slots.at(Pos(slot))), self.slots.second(Pos(slot))].into_iter().flatten();
         for slot in 0..left {
-            for (from, to) in units(taken + slot).zip(units(slot)) {
+            for (from, to) in self.slots.units(Pos(taken + slot)).zip(self.slots.units(Pos(slot))) {
                 // SAFETY: both belong to slots that were pushed. The kernel reads them only inside our enter, which has
                 // returned.
                 let unit = from.with(|unit| unsafe { unit.read() });

@@ -138,7 +138,7 @@ impl Setup<'_> {
         let map = self.map(&handle, memory, &params).map_err(|(step, cause)| Failure::Plain(step, cause))?;
         // SAFETY: the map was made from the descriptor or the memory of this very ring, by the parameters that the
         // kernel filled for it.
-        Ok(unsafe { Ring::assemble(entrance, handle, map, params) })
+        Ok(unsafe { Ring::assemble(entrance, handle, map, params, self.fork) })
     }
 
     /// Why there is no memory for the ring.

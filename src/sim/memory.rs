@@ -110,6 +110,20 @@ impl Memory {
         unsafe { at.read_volatile() }
     }
 
+    /// Writes half of an entry, or all of a short one, of a ring that is being resized.
+    pub(super) fn write_entry(&self, unit: usize, entry: sys::io_uring_sqe) {
+        let at = self.entries.at(unit * 64, 64).cast();
+        // SAFETY: inside of the mapping and aligned. The user does not map the memory before the call returns.
+        unsafe { at.write_volatile(entry) };
+    }
+
+    /// One unit of 16 bytes of a completion.
+    pub(super) fn completion(&self, offset: usize) -> [u64; 2] {
+        let at = self.ring.at(offset, 16).cast();
+        // SAFETY: inside of the mapping and aligned to 8. The user does not write completions.
+        unsafe { at.read_volatile() }
+    }
+
     /// Writes one unit of 16 bytes of a completion.
     pub(super) fn write_completion(&self, offset: usize, unit: [u64; 2]) {
         let at = self.ring.at(offset, 16).cast();

@@ -94,6 +94,7 @@ mod ops;
 mod register;
 mod release;
 mod request;
+mod resize;
 mod ring;
 mod rng;
 mod setup;

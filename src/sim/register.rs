@@ -37,6 +37,8 @@ impl World {
             sys::IORING_REGISTER_ENABLE_RINGS if arg == 0 && count == 0 => self.enable(id),
             // SAFETY: the caller's promise.
             sys::IORING_REGISTER_EVENTFD if count == 1 => unsafe { self.register_eventfd(id, arg) },
+            // SAFETY: the caller's promise.
+            sys::IORING_REGISTER_RESIZE_RINGS if count == 1 => unsafe { self.resize(id, fd, arg) },
             sys::IORING_UNREGISTER_EVENTFD if arg == 0 && count == 0 => {
                 self.ring(id).eventfd.take().map(drop).ok_or(Errno::NXIO)
             }
@@ -130,11 +132,11 @@ impl World {
             // SAFETY: the caller's promise.
             let mut header: sys::io_uring_query_hdr = unsafe { user::read_struct(arg) }?;
             let mut answer: Vec<u8> = match self.config.release().query(header.query_op) {
-                Some(Ok(Answer::Opcodes(answer))) => bytes_of(&sys::io_uring_query_opcode {
+                Some(Ok(Answer::Opcodes(answer))) => user::bytes_of(&sys::io_uring_query_opcode {
                     ring_setup_flags: self.setup_flags().bits().into(),
                     ..answer
                 }),
-                Some(Ok(Answer::Scq(answer))) => bytes_of(&answer),
+                Some(Ok(Answer::Scq(answer))) => user::bytes_of(&answer),
                 _ => Vec::new(),
             };
             self.distort_answer(&mut answer);
@@ -144,16 +146,10 @@ impl World {
             // SAFETY: the caller's promise.
             unsafe {
                 user::write(header.query_data, &answer[..len])?;
-                user::write(arg, &bytes_of(&header))?;
+                user::write(arg, &user::bytes_of(&header))?;
             }
             arg = header.next_entry;
         }
         Err(Errno::RANGE)
     }
-}
-
-/// The bytes of a struct of the header, which has no padding.
-fn bytes_of<T: Copy>(value: &T) -> Vec<u8> {
-    // SAFETY: the structs that this is used for consist of integers without gaps between them.
-    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
 }

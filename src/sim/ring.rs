@@ -51,7 +51,7 @@ pub(super) enum Poller {
 #[derive(Debug)]
 pub(super) struct Ring {
     pub(super) flags: SetupFlags,
-    memory: Memory,
+    pub(super) memory: Memory,
     pub(super) layout: sys::Layout,
     /// The kernel's copy of the submission head.
     pub(super) head: u32,

@@ -49,7 +49,7 @@ impl World {
 }
 
 /// The sizes of both queues.
-fn sizes(entries: u32, cq_entries: u32, flags: SetupFlags) -> Result<(u32, u32), Errno> {
+pub(super) fn sizes(entries: u32, cq_entries: u32, flags: SetupFlags) -> Result<(u32, u32), Errno> {
     let size = |asked: u32, max: u32| match asked {
         0 => Err(Errno::INVAL),
         asked if asked <= max => Ok(asked.next_power_of_two()),

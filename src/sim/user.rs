@@ -225,6 +225,12 @@ pub(super) unsafe fn read_struct<T: Copy>(address: u64) -> Result<T, Errno> {
     Ok(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
+/// The bytes of a struct of the header, which has no padding.
+pub(super) fn bytes_of<T: Copy>(value: &T) -> Vec<u8> {
+    // SAFETY: the structs that this is used for consist of integers without gaps between them.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

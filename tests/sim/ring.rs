@@ -2,6 +2,7 @@
 
 use rawring::flags::{CqeFlags, SetupFlags};
 use rawring::op::{Nop, Nop128};
+use rawring::register::{Resize, ResizeError};
 use rawring::sim::{Config, Sim};
 use rawring::{Errno, Ring, Version};
 
@@ -219,4 +220,45 @@ fn completions_of_both_sizes_are_the_kernels() {
         let real = program(&mut real);
         seeds(|sim| assert_eq!(program(&mut ring(sim, 4, kind)), real, "{kind:?}"));
     }
+}
+
+#[test]
+fn item_31_a_resize_keeps_what_is_in_the_queues() {
+    let kinds = KINDS.iter().filter(|kind| kind.contains(SetupFlags::DEFER_TASKRUN));
+    let more =
+        [SetupFlags::SQE128, SetupFlags::CQE32, SetupFlags::CQE_MIXED, SetupFlags::SQE_MIXED, SetupFlags::NO_MMAP];
+    let more = more.map(|flag| flag | SetupFlags::DEFER_TASKRUN | SetupFlags::SINGLE_ISSUER);
+    for &kind in kinds.chain(&more) {
+        for array in [false, true] {
+            if array && kind.contains(SetupFlags::SQ_REWIND) {
+                continue;
+            }
+            seeds(|sim| {
+                let mut ring = setup(sim, 4, kind).no_sqarray(!array).build().expect("a ring");
+                let mut next = 0;
+                for entries in [16, 2, 8, 4, 64, 2] {
+                    let two = |ring: &mut Ring, from: u64| {
+                        for key in from..from + 2 {
+                            ring.push(Nop::new().user_data(key)).expect("room");
+                        }
+                    };
+                    two(&mut ring, next);
+                    while ring.ready() < 2 {
+                        ring.submit_and_wait(2).expect("a wait");
+                    }
+                    two(&mut ring, next + 2);
+                    ring.resize(Resize::new(entries)).expect("resized");
+                    assert_eq!((ring.sq_entries(), ring.pending(), ring.ready()), (entries, 2, 2), "{kind:?}");
+                    assert_eq!(ring.resize(Resize::new(1)), Err(ResizeError::Refused(Errno::OVERFLOW)));
+                    let mut reaped = reap(&mut ring, 4);
+                    reaped.sort_unstable();
+                    assert_eq!(reaped, (next..next + 4).collect::<Vec<_>>(), "{kind:?}");
+                    next += 4;
+                }
+            });
+        }
+    }
+    let sim = Sim::new(1);
+    let mut plain = sim.ring(4).expect("a ring");
+    assert_eq!(plain.resize(Resize::new(8)), Err(ResizeError::Refused(Errno::INVAL)));
 }
