@@ -7,6 +7,7 @@
 use core::fmt;
 
 use crate::flags::CqeFlags;
+use crate::register::Tag;
 use crate::user_data::UserData;
 use rawring_sys as sys;
 use rustix::io::Errno;
@@ -108,6 +109,18 @@ impl Cqe {
         }
     }
 
+    /// The tag of a registered resource, if this says that the kernel no longer uses that resource: it was replaced or
+    /// unregistered, and the last operation with it has ended.
+    ///
+    /// The safe ways to submit refuse entries whose completions would look like it.
+    #[inline]
+    pub const fn tag(&self) -> Option<Tag> {
+        match self.user_data().tag_number() {
+            Some(number) if self.res == 0 && self.flags == 0 => Tag::new(number),
+            _ => None,
+        }
+    }
+
     /// Whether the kernel will use more of the same buffer (`IORING_CQE_F_BUF_MORE`, incremental buffer rings).
     #[inline(always)]
     pub const fn buffer_more(&self) -> bool {
@@ -157,6 +170,7 @@ impl fmt::Debug for Cqe {
         let mut out = f.debug_struct("Cqe");
         out.field("user_data", &self.user_data());
         match (self.notification(), self.result()) {
+            _ if self.tag().is_some() => out.field("tag", &self.tag()),
             (Some(report), _) => out.field("notification", &report),
             (None, Ok(n)) => out.field("result", &n),
             (None, Err(e)) => out.field("errno", &crate::op::ErrnoName(e)),

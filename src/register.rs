@@ -5,11 +5,30 @@
 //! ring is meant. A kernel without a registration answers `EINVAL`; whether it has one, and since when others do, says
 //! [`Probe::registration`](crate::probe::Probe::registration).
 
-mod resize;
+mod file_table;
+mod files;
 mod table;
+mod tags;
+
+pub use file_table::FileTable;
+pub use files::FilesError;
+pub use table::{Count, Registration, RegistrationInfo, RingState};
+pub use tags::Tag;
+
+mod buffer;
+mod buffer_error;
+mod buffers;
+mod memory;
+
+pub use buffer::RegisteredBuffer;
+pub use buffer_error::{BufferCause, BufferError, NotInside};
+pub(crate) use buffers::BufferTable;
+pub use buffers::{CloneBuffers, NewBuffer};
+pub use memory::Memory;
+
+mod resize;
 
 pub use resize::{Resize, ResizeError};
-pub use table::{Count, Registration, RegistrationInfo, RingState};
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 

@@ -15,6 +15,7 @@ use crate::flags::{Features, SetupFlags};
 use crate::handle::Handle;
 use crate::kernel::Entrance;
 use crate::queue::{Completions, Cq, Enter, Mode, Places, Pos, Sq};
+use crate::register::BufferTable;
 use crate::setup::{Setup, SetupError};
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Refused, Side, Submissions};
@@ -53,6 +54,7 @@ pub struct Ring {
     /// Unmapped before the descriptor in `handle` closes.
     pub(crate) map: sys::RingMap,
     pub(crate) handle: Handle,
+    pub(crate) buffers: BufferTable,
     pub(crate) params: sys::io_uring_params,
     /// What children of a fork get of the mappings.
     pub(crate) fork: sys::Fork,
@@ -110,8 +112,19 @@ impl Ring {
             Handle::Registered(place) => (sys::IORING_ENTER_REGISTERED_RING, Some(place.thread())),
         };
         let submit = Side { sq, entrance, enter_flags, owner, stale: false };
-        let stash = VecDeque::new();
-        Ring { submit, cq, stash, map, handle, params, fork, resized: None, cancel_any: None, generation: 0 }
+        Ring {
+            submit,
+            cq,
+            stash: VecDeque::new(),
+            map,
+            handle,
+            buffers: BufferTable::default(),
+            params,
+            fork,
+            resized: None,
+            cancel_any: None,
+            generation: 0,
+        }
     }
 
     #[inline(always)]

@@ -78,7 +78,8 @@ pub enum Reason {
     Full,
     /// The entry has 128 bytes, and the ring was made without `SQE128` and without `SQE_MIXED`.
     NotWide,
-    /// The entry's `user_data` has the prefix that `scope` and `InFlight` use ([`UserData::is_reserved`]).
+    /// The entry's `user_data` has the prefix that `scope` and `InFlight` use, or that of tags
+    /// ([`UserData::is_reserved`]).
     ///
     /// [`UserData::is_reserved`]: crate::UserData::is_reserved
     ReservedUserData,
@@ -103,7 +104,7 @@ impl core::fmt::Display for Reason {
             Reason::Full => "the submission queue is full: submit, then push the entry again",
             Reason::NotWide => "an entry of 128 bytes needs a ring made with sqe128() or sqe_mixed()",
             Reason::ReservedUserData => {
-                "user_data values whose upper 16 bits are 0x5afe belong to scope and InFlight: choose another"
+                "user_data values whose upper 16 bits are 0x5afe (scope, InFlight) or 0x5aff (tags) are taken: choose another"
             }
             Reason::SkipSuccess => {
                 "scope and InFlight count completions: push an entry with skip_success() to the ring itself"

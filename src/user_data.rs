@@ -5,7 +5,8 @@
 //! registered resource's tag, another ring through `MSG_RING`, and zero-copy receive events. So a value found in a
 //! completion proves nothing about who started the operation. `Scope` and `InFlight`, whose soundness depends on
 //! recognising their own completions, therefore use values with a reserved prefix ([`UserData::is_reserved`]), and the
-//! safe ways to submit refuse entries that carry it. Everything else is free, 0 and `u64::MAX` included.
+//! safe ways to submit refuse entries that carry it. So do the [tags](crate::register::Tag) of registered resources,
+//! with the prefix beside it. Everything else is free, 0 and `u64::MAX` included.
 
 use core::fmt;
 
@@ -18,6 +19,10 @@ pub struct UserData(pub u64);
 /// are small on 32-bit targets) nor a sign-extended negative number.
 const PREFIX: u64 = 0x5afe << 48;
 const PREFIX_MASK: u64 = 0xffff << 48;
+
+/// The upper 16 bits of tags: the prefix above with its lowest bit set, so that one comparison finds both.
+const TAG_PREFIX: u64 = 0x5aff << 48;
+const RESERVED_MASK: u64 = PREFIX_MASK & !(1 << 48);
 
 /// Width of the slot number in a reserved value; the generation takes the 24 bits above it.
 const SLOT_BITS: u32 = 24;
@@ -36,13 +41,24 @@ impl UserData {
         core::ptr::with_exposed_provenance_mut(self.0 as usize)
     }
 
-    /// Whether this value belongs to `Scope` and `InFlight`: its upper 16 bits are `0x5afe`.
+    /// Whether this value belongs to `Scope` and `InFlight`, or is a [`Tag`](crate::register::Tag): its upper 16 bits
+    /// are `0x5afe` or `0x5aff`.
     #[inline(always)]
     pub const fn is_reserved(self) -> bool {
-        self.0 & PREFIX_MASK == PREFIX
+        self.0 & RESERVED_MASK == PREFIX
     }
 
-    /// A reserved value. Both numbers are cut to 24 bits.
+    /// The value of a tag, whose number is cut to 48 bits.
+    pub(crate) const fn tag(number: u64) -> Self {
+        UserData(TAG_PREFIX | (number & !PREFIX_MASK))
+    }
+
+    /// The number of a tag.
+    pub(crate) const fn tag_number(self) -> Option<u64> {
+        if self.0 & PREFIX_MASK == TAG_PREFIX { Some(self.0 & !PREFIX_MASK) } else { None }
+    }
+
+    /// The reserved value of an operation. Both numbers are cut to 24 bits.
     pub(crate) const fn token(slot: u32, generation: u32) -> Self {
         let mask = (1 << SLOT_BITS) - 1;
         UserData(PREFIX | (((generation & mask) as u64) << SLOT_BITS) | (slot & mask) as u64)
@@ -50,7 +66,7 @@ impl UserData {
 
     /// The slot number of a reserved value.
     pub(crate) const fn slot(self) -> Option<u32> {
-        if self.is_reserved() { Some(self.0 as u32 & ((1 << SLOT_BITS) - 1)) } else { None }
+        if self.0 & PREFIX_MASK == PREFIX { Some(self.0 as u32 & ((1 << SLOT_BITS) - 1)) } else { None }
     }
 
     /// The largest slot number that a token can carry.
@@ -99,5 +115,11 @@ mod tests {
         assert_eq!(token.slot(), Some(5));
         assert_ne!(token, UserData::token(5, 10));
         assert_ne!(token, UserData::token(6, 9));
+        let tag = UserData::tag(7);
+        assert!(tag.is_reserved());
+        assert_eq!((tag.slot(), tag.tag_number(), token.tag_number()), (None, Some(7), None));
+        for beside in [0x5afd << 48, 0x5b00 << 48, 0x5bfe << 48] {
+            assert!(!UserData(beside).is_reserved(), "{beside:#x}");
+        }
     }
 }

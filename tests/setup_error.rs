@@ -5,13 +5,15 @@
 //! io_uring from everybody (`kernel.io_uring_disabled` 2) are concluded from made-up readings beside the code.
 
 mod common;
+#[path = "common/user.rs"]
+mod user;
 
 use common::{has_setup, in_own_process, kernel_has, needs, skipped};
 use rawring::flags::SetupFlags;
 use rawring::probe::Probe;
 use rawring::{Cause, Conflict, Errno, Ring, Setup, SetupError, Step};
-use rustix::process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::process::Resource;
+use user::{SETTING, as_user, hold_the_setting, limit};
 
 /// The error of a setup that must fail, and that its text names each of `words`.
 fn fails(setup: &Setup<'_>, words: &[&str]) -> SetupError {
@@ -130,13 +132,6 @@ fn memory_that_is_not_there() {
     }
 }
 
-/// Changes a limit of this process, and returns what it was.
-fn limit(resource: Resource, current: Option<u64>) -> Option<u64> {
-    let was = getrlimit(resource);
-    setrlimit(resource, Rlimit { current, ..was }).expect("a limit");
-    was.current
-}
-
 /// Names of the descriptors that are open in this process.
 fn descriptors() -> Vec<std::ffi::OsString> {
     let entries = std::fs::read_dir("/proc/self/fd").expect("a directory");
@@ -241,34 +236,7 @@ fn a_system_that_has_run_out() {
     });
 }
 
-/// Makes this thread a process of an ordinary user without any group but `group`.
-fn become_user(uid: u32, group: u32) {
-    let (uid, group) = (Uid::from_raw(uid), Gid::from_raw(group));
-    set_thread_groups(&[]).expect("root may");
-    set_thread_res_gid(group, group, group).expect("root may");
-    set_thread_res_uid(uid, uid, uid).expect("root may");
-}
-
-const SETTING: &str = "/proc/sys/kernel/io_uring_disabled";
 const GROUP: &str = "/proc/sys/kernel/io_uring_group";
-
-/// Keeps the setting for this test: it is the whole system's, and ordinary users depend on it. Dropped to let go.
-fn hold_the_setting() -> std::io::Result<std::fs::File> {
-    let file = std::fs::File::open(SETTING)?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
-    Ok(file)
-}
-
-/// Runs `body` on a thread of an ordinary user.
-fn as_user<T: Send>(uid: u32, group: u32, body: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let user = scope.spawn(|| {
-            become_user(uid, group);
-            body()
-        });
-        user.join().expect("the user's thread")
-    })
-}
 
 #[test]
 fn the_limit_on_locked_memory() {

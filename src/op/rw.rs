@@ -57,7 +57,7 @@ ops! {
     ///
     /// `EFAULT` if the memory is not inside the registered buffer, or there is none; else errors as of [`Read`].
     ReadFixed = IORING_OP_READ_FIXED, "5.1", Once {
-        new(into file: File<'a> => [FD] Completed, val buf: FixedBufMut<'a> => [ADDR, LEN, BUF_INDEX] Completed out)
+        new(into file: File<'a> => [FD] Completed, into buf: FixedBufMut<'a> => [ADDR, LEN, BUF_INDEX] Completed out)
         with {
             /// Where in the file to start.
             val offset: u64 => [OFF];
@@ -76,7 +76,7 @@ ops! {
     ///
     /// `EFAULT` if the memory is not inside the registered buffer, or there is none; else errors as of [`Write`].
     WriteFixed = IORING_OP_WRITE_FIXED, "5.1", Once {
-        new(into file: File<'a> => [FD] Completed, val buf: FixedBuf<'a> => [ADDR, LEN, BUF_INDEX] Completed)
+        new(into file: File<'a> => [FD] Completed, into buf: FixedBuf<'a> => [ADDR, LEN, BUF_INDEX] Completed)
         with {
             /// Where in the file to start.
             val offset: u64 => [OFF];

@@ -5,6 +5,8 @@ use core::mem::MaybeUninit;
 use std::io::{IoSlice, IoSliceMut};
 
 use super::{Kind, Operand, put_slice};
+use crate::register::NotInside;
+use crate::ring::Ring;
 use crate::sqe::{At, RawSqe};
 use rawring_sys as sys;
 
@@ -138,6 +140,17 @@ macro_rules! fixed {
             pub fn new(memory: impl Into<$of<'a>>, index: u16) -> Self {
                 $fixed { memory: memory.into(), index }
             }
+
+            /// As it is, if the memory is inside of what the ring has registered in that slot by the calls of this
+            /// crate. What the kernel checks when the operation starts is checked here before it is submitted.
+            ///
+            /// # Errors
+            ///
+            /// [`NotInside`] says what is registered there.
+            pub fn inside(self, ring: &Ring) -> Result<Self, NotInside> {
+                ring.buffers.check(self.index, self.memory.addr, self.memory.len)?;
+                Ok(self)
+            }
         }
 
         impl Operand for $fixed<'_> {
@@ -225,6 +238,29 @@ macro_rules! iovec {
 
             pub(super) fn count(&self) -> usize {
                 self.len
+            }
+
+            fn elements(&self) -> &[RawVec] {
+                if self.len == 0 {
+                    return &[];
+                }
+                // SAFETY: an array of `iovec`, by a reference or the promise of who made this from a pointer: as many
+                // may be read. `RawVec` is laid out like them.
+                unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance(self.addr), self.len) }
+            }
+        }
+
+        impl FixedIoVec<$vec<'_>> {
+            /// As [`FixedBuf::inside`], for each buffer of the array.
+            ///
+            /// # Errors
+            ///
+            /// [`NotInside`] is about the first that is not.
+            pub fn inside(self, ring: &Ring) -> Result<Self, NotInside> {
+                for vec in self.vecs.elements() {
+                    ring.buffers.check(self.index, vec.base, vec.len)?;
+                }
+                Ok(self)
             }
         }
 

@@ -157,6 +157,13 @@ impl FileSlot<'_> {
     pub const SKIP: FileSlot<'static> = FileSlot { raw: sys::IORING_REGISTER_FILES_SKIP, names: PhantomData };
 }
 
+impl FileSlot<'_> {
+    /// Whether this puts a file into the slot.
+    pub(crate) fn is_file(&self) -> bool {
+        self.raw >= 0
+    }
+}
+
 impl<'a> From<BorrowedFd<'a>> for FileSlot<'a> {
     fn from(fd: BorrowedFd<'a>) -> Self {
         FileSlot { raw: fd.as_raw_fd(), names: PhantomData }

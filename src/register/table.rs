@@ -150,57 +150,83 @@ use Count::{Bytes, Elements, Exactly, Id};
 // The name, the kernel's name, since, what the argument points at, what the count counts, the state of the ring, since
 // when without a ring, the item.
 registrations! {
-    BUFFERS = IORING_REGISTER_BUFFERS, "5.1", "iovec", Elements, Any, "", Ring::register_raw;
-    UNREGISTER_BUFFERS = IORING_UNREGISTER_BUFFERS, "5.1", "", Exactly(0), Any, "", Ring::register_raw;
-    FILES = IORING_REGISTER_FILES, "5.1", "int", Elements, Any, "", Ring::register_raw;
-    UNREGISTER_FILES = IORING_UNREGISTER_FILES, "5.1", "", Exactly(0), Any, "", Ring::register_raw;
+    BUFFERS = IORING_REGISTER_BUFFERS, "5.1", "iovec", Elements, Any, "", Ring::register_sparse_buffers;
+    UNREGISTER_BUFFERS = IORING_UNREGISTER_BUFFERS, "5.1", "", Exactly(0), Any, "", Ring::unregister_buffers;
+
+    FILES = IORING_REGISTER_FILES, "5.1", "int", Elements, Any, "", Ring::register_files;
+    UNREGISTER_FILES = IORING_UNREGISTER_FILES, "5.1", "", Exactly(0), Any, "", Ring::unregister_files;
+
     EVENTFD = IORING_REGISTER_EVENTFD, "5.2", "int", Exactly(1), Any, "", Ring::register_eventfd;
     UNREGISTER_EVENTFD = IORING_UNREGISTER_EVENTFD, "5.2", "", Exactly(0), Any, "", Ring::register_eventfd;
-    FILES_UPDATE = IORING_REGISTER_FILES_UPDATE, "5.5", "io_uring_rsrc_update", Elements, Any, "", Ring::register_raw;
+
+    FILES_UPDATE = IORING_REGISTER_FILES_UPDATE, "5.5", "io_uring_rsrc_update", Elements, Any, "", Ring::update_files;
+
     EVENTFD_ASYNC = IORING_REGISTER_EVENTFD_ASYNC, "5.6", "int", Exactly(1), Any, "", Ring::register_raw;
+
     PROBE = IORING_REGISTER_PROBE, "5.6", "io_uring_probe", Elements, Any, "", crate::probe::Probe::of;
+
     PERSONALITY = IORING_REGISTER_PERSONALITY, "5.6", "", Exactly(0), Any, "", Ring::register_raw;
     UNREGISTER_PERSONALITY = IORING_UNREGISTER_PERSONALITY, "5.6", "", Id, Any, "", Ring::register_raw;
+
     RESTRICTIONS = IORING_REGISTER_RESTRICTIONS, "5.10", "io_uring_restriction", Elements, Disabled, "7.0",
         Ring::register_raw;
+
     ENABLE_RINGS = IORING_REGISTER_ENABLE_RINGS, "5.10", "", Exactly(0), Disabled, "", Ring::enable;
+
     FILES2 = IORING_REGISTER_FILES2, "5.13", "io_uring_rsrc_register", size::<sys::io_uring_rsrc_register>(),
-        Any, "", Ring::register_raw;
+        Any, "", Ring::register_files_tagged;
     FILES_UPDATE2 = IORING_REGISTER_FILES_UPDATE2, "5.13", "io_uring_rsrc_update2",
-        size::<sys::io_uring_rsrc_update2>(), Any, "", Ring::register_raw;
+        size::<sys::io_uring_rsrc_update2>(), Any, "", Ring::update_files_tagged;
+
     BUFFERS2 = IORING_REGISTER_BUFFERS2, "5.13", "io_uring_rsrc_register", size::<sys::io_uring_rsrc_register>(),
-        Any, "", Ring::register_raw;
+        Any, "", Ring::register_borrowed_buffers;
     BUFFERS_UPDATE = IORING_REGISTER_BUFFERS_UPDATE, "5.13", "io_uring_rsrc_update2",
-        size::<sys::io_uring_rsrc_update2>(), Any, "", Ring::register_raw;
+        size::<sys::io_uring_rsrc_update2>(), Any, "", Ring::clear_buffers;
+
     IOWQ_AFF = IORING_REGISTER_IOWQ_AFF, "5.14", "cpu_set_t", Bytes, Any, "", Ring::register_raw;
     UNREGISTER_IOWQ_AFF = IORING_UNREGISTER_IOWQ_AFF, "5.14", "", Exactly(0), Any, "", Ring::register_raw;
     IOWQ_MAX_WORKERS = IORING_REGISTER_IOWQ_MAX_WORKERS, "5.15", "unsigned int[2]", Exactly(2), Any, "",
         Ring::register_raw;
+
     RING_FDS = IORING_REGISTER_RING_FDS, "5.18", "io_uring_rsrc_update", Elements, Any, "", Ring::register_raw;
     UNREGISTER_RING_FDS = IORING_UNREGISTER_RING_FDS, "5.18", "io_uring_rsrc_update", Elements, Any, "",
         Ring::register_raw;
+
     PBUF_RING = IORING_REGISTER_PBUF_RING, "5.19", "io_uring_buf_reg", Exactly(1), Any, "", Ring::register_raw;
     UNREGISTER_PBUF_RING = IORING_UNREGISTER_PBUF_RING, "5.19", "io_uring_buf_reg", Exactly(1), Any, "",
         Ring::register_raw;
+
     SYNC_CANCEL = IORING_REGISTER_SYNC_CANCEL, "6.0", "io_uring_sync_cancel_reg", Exactly(1), Any, "",
         Ring::register_raw;
+
     FILE_ALLOC_RANGE = IORING_REGISTER_FILE_ALLOC_RANGE, "6.0", "io_uring_file_index_range", Exactly(0), Any, "",
-        Ring::register_raw;
+        Ring::file_alloc_range;
+
     PBUF_STATUS = IORING_REGISTER_PBUF_STATUS, "6.8", "io_uring_buf_status", Exactly(1), Any, "", Ring::register_raw;
+
     NAPI = IORING_REGISTER_NAPI, "6.9", "io_uring_napi", Exactly(1), Any, "", Ring::register_raw;
     UNREGISTER_NAPI = IORING_UNREGISTER_NAPI, "6.9", "io_uring_napi", Exactly(1), Any, "", Ring::register_raw;
+
     CLOCK = IORING_REGISTER_CLOCK, "6.12", "io_uring_clock_register", Exactly(0), Any, "", Ring::register_raw;
+
     CLONE_BUFFERS = IORING_REGISTER_CLONE_BUFFERS, "6.12", "io_uring_clone_buffers", Exactly(1), Any, "",
-        Ring::register_raw;
+        Ring::clone_buffers;
+
     SEND_MSG_RING = IORING_REGISTER_SEND_MSG_RING, "6.13", "io_uring_sqe", Exactly(1), None, "6.13",
         Ring::register_raw;
+
     ZCRX_IFQ = IORING_REGISTER_ZCRX_IFQ, "6.15", "io_uring_zcrx_ifq_reg", Exactly(1), Any, "", Ring::register_raw;
+
     RESIZE_RINGS = IORING_REGISTER_RESIZE_RINGS, "6.13", "io_uring_params", Exactly(1), Any, "", Ring::resize;
+
     MEM_REGION = IORING_REGISTER_MEM_REGION, "6.13", "io_uring_mem_region_reg", Exactly(1), Any, "",
         Ring::register_raw;
+
     QUERY = IORING_REGISTER_QUERY, "6.18", "io_uring_query_hdr", Exactly(0), Any, "6.18",
         crate::probe::query_opcodes;
+
     ZCRX_CTRL = IORING_REGISTER_ZCRX_CTRL, "6.19", "zcrx_ctrl", Exactly(0), Any, "", Ring::register_raw;
+
     BPF_FILTER = IORING_REGISTER_BPF_FILTER, "7.0", "io_uring_bpf", Exactly(1), Any, "7.0", Ring::register_raw;
 }
 

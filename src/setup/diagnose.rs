@@ -178,6 +178,10 @@ impl Readings {
         self.initial_namespace && self.capabilities & (1 << capability) != 0
     }
 
+    fn counted_memlock(&self) -> Option<u64> {
+        self.memlock.filter(|_| !self.capable(CAP_IPC_LOCK))
+    }
+
     /// Whether the thread is in the group that may use io_uring.
     fn member(&self) -> bool {
         self.initial_namespace && self.group.is_some_and(|group| self.groups.contains(&group))
@@ -201,10 +205,15 @@ fn forbidden(errno: Errno, readings: &Readings) -> Cause {
 /// Why there is no memory. Linux 6.18, and kernels before 5.12, count rings of processes without `CAP_IPC_LOCK`
 /// towards the limit on locked memory, together with those that the user has elsewhere; others do not count them.
 fn memory(needed: u64, readings: &Readings) -> Cause {
-    match readings.memlock {
-        Some(limit) if !readings.capable(CAP_IPC_LOCK) => Cause::Memlock { needed, limit },
-        _ => Cause::Memory { needed },
+    match readings.counted_memlock() {
+        Some(limit) => Cause::Memlock { needed, limit },
+        None => Cause::Memory { needed },
     }
+}
+
+/// The limit on locked memory, if what this thread has the kernel lock is counted.
+pub(crate) fn counted_memlock() -> Option<u64> {
+    Readings::take().counted_memlock()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod diagnose;
 mod error;
 mod rules;
 
+pub(crate) use diagnose::counted_memlock;
 pub(crate) use diagnose::unknown as unknown_flags;
 pub use error::{Cause, SetupError, Step};
 pub use rules::Conflict;

@@ -23,7 +23,7 @@ ops! {
 
     /// Receives bytes into a registered buffer; otherwise as `recv(2)`.
     RecvFixed = IORING_OP_RECV, "7.2", Once {
-        new(into file: File<'a> => [FD] Completed, val buffer: FixedBufMut<'a> => [ADDR, LEN, BUF_INDEX] Completed out)
+        new(into file: File<'a> => [FD] Completed, into buffer: FixedBufMut<'a> => [ADDR, LEN, BUF_INDEX] Completed out)
         with {
             /// Flags of `recv(2)`.
             val msg_flags: RecvFlags => [MSG_FLAGS];

@@ -47,7 +47,7 @@ ops! {
 
     /// Sends bytes from a registered buffer; otherwise as `send(2)`.
     SendFixed = IORING_OP_SEND, "7.2", Once {
-        new(into file: File<'a> => [FD] Completed, val data: FixedBuf<'a> => [ADDR, LEN, BUF_INDEX] Completed)
+        new(into file: File<'a> => [FD] Completed, into data: FixedBuf<'a> => [ADDR, LEN, BUF_INDEX] Completed)
         with {
             /// Where to, for a socket that is not connected.
             val to: &'a SocketAddrAny => [ADDR2, ADDR_LEN] Submitted;
@@ -187,7 +187,7 @@ ops! {
     ///
     /// As [`SendZc`], and without looking up the pages each time.
     SendZcFixed = IORING_OP_SEND_ZC, "6.0", Notif {
-        new(into file: File<'a> => [FD] Completed, val data: FixedBuf<'a> => [ADDR, LEN, BUF_INDEX] Notified)
+        new(into file: File<'a> => [FD] Completed, into data: FixedBuf<'a> => [ADDR, LEN, BUF_INDEX] Notified)
         with {
             /// Where to, for a socket that is not connected.
             val to: &'a SocketAddrAny => [ADDR2, ADDR_LEN] Submitted;
