@@ -158,13 +158,13 @@ fn item_36_in_flight_passes_tags_on() {
 #[test]
 fn item_36_empty_slots_are_no_files() {
     let mut ring = ring();
-    ring.register_files_sparse(3).expect("registered");
+    ring.register_sparse_files(3).expect("registered");
     for slot in [0, 2, 3, u32::MAX] {
         assert_eq!(result(&mut ring, Read::new(Fixed(slot), &mut [0; 1])), Err(Errno::BADF), "{slot}");
     }
-    assert_eq!(ring.register_files_sparse(1), Err(FilesError::Kernel(Errno::BUSY)));
+    assert_eq!(ring.register_sparse_files(1), Err(FilesError::Kernel(Errno::BUSY)));
     ring.unregister_files().expect("there is a table");
-    assert_eq!(ring.register_files_sparse(0), Err(FilesError::Kernel(Errno::INVAL)));
+    assert_eq!(ring.register_sparse_files(0), Err(FilesError::Kernel(Errno::INVAL)));
     assert_eq!(ring.register_files(&[]), Err(FilesError::Kernel(Errno::INVAL)));
     assert_eq!(ring.register_files(&[FileSlot::SKIP]), Err(FilesError::Kernel(Errno::BADF)));
 }
@@ -201,14 +201,14 @@ fn item_36_a_table_above_the_limit_says_so_and_raises_nothing() {
         let ring = ring();
         let old = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum: old.maximum }).expect("lowered");
-        let error = ring.register_files_sparse(65).expect_err("too many");
+        let error = ring.register_sparse_files(65).expect_err("too many");
         assert_eq!(error, FilesError::Limit { slots: 65, limit: 64 });
         assert!(error.to_string().contains("RLIMIT_NOFILE is 64"), "{error}");
         assert_eq!(ring.register_files(&[FileSlot::CLEAR; 65]), Err(error));
         assert_eq!(ring.register_files_tagged(&[FileSlot::CLEAR; 65], &[None; 65]), Err(error));
         assert_eq!(FileTable::sparse(&ring, 65).err(), Some(error));
         assert_eq!(getrlimit(Resource::Nofile).current, Some(64));
-        ring.register_files_sparse(64).expect("registered");
+        ring.register_sparse_files(64).expect("registered");
     });
 }
 
@@ -217,7 +217,7 @@ fn the_kernel_picks_from_the_range() {
     needs!(since(Version::new(6, 0)));
     let mut ring = ring();
     assert_eq!(ring.file_alloc_range(0..1), Err(Errno::INVAL), "no table");
-    ring.register_files_sparse(4).expect("registered");
+    ring.register_sparse_files(4).expect("registered");
     ring.file_alloc_range(1..3).expect("inside");
     let open = |ring: &mut Ring| result(ring, open_at(c"/dev/null", DirectSlot::ALLOC));
     let mut slots = [open(&mut ring), open(&mut ring)];

@@ -8,7 +8,6 @@ use rustix::io::Errno;
 use super::buffer::RegisteredBuffer;
 use super::buffers::NewBuffer;
 use crate::setup::counted_memlock;
-use crate::user_data::UserData;
 
 /// Why [`Ring::register_buffers`](crate::Ring::register_buffers) or
 /// [`Ring::update_buffers`](crate::Ring::update_buffers) failed. Nothing is lost: the memory is in it.
@@ -26,8 +25,6 @@ pub struct BufferError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum BufferCause {
-    /// The tag of a buffer is 0, which is none, or [reserved](UserData::is_reserved).
-    Tag(UserData),
     /// The ring has a table already.
     Exists,
     /// The ring has no table.
@@ -134,13 +131,6 @@ impl fmt::Display for BufferError {
 impl fmt::Display for BufferCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            BufferCause::Tag(UserData(0)) => f.write_str("the tag 0 is none: choose another, or leave it out"),
-            BufferCause::Tag(tag) => write!(
-                f,
-                "the tag {:#x} is reserved: values whose upper 16 bits are 0x5afe belong to scope and InFlight; choose \
-                 another",
-                tag.0
-            ),
             BufferCause::Exists => f.write_str(
                 "the ring has a table of registered buffers already: put these into its slots with update_buffers(), or \
                  call unregister_buffers() first",

@@ -19,9 +19,9 @@ use rustix::io::Errno;
 use super::buffer::RegisteredBuffer;
 use super::buffer_error::{BufferCause, BufferError, NotInside};
 use super::memory::{Mapping, Memory};
+use super::tags::Tag;
 use crate::handle::Handle;
 use crate::ring::Ring;
-use crate::user_data::UserData;
 use rawring_sys as sys;
 
 /// What a ring's slots hold, as far as it was registered by the calls of this file.
@@ -64,9 +64,9 @@ impl BufferTable {
 pub struct NewBuffer {
     /// The memory.
     pub memory: Memory,
-    /// The `user_data` of a completion, with result 0, that says that the slot let go of the memory *and* the last
-    /// operation on it has ended. Neither 0 nor [reserved](UserData::is_reserved).
-    pub tag: Option<UserData>,
+    /// What comes back in a [completion](crate::Cqe::tag) when the slot let go of the memory *and* the last operation on
+    /// it has ended.
+    pub tag: Option<Tag>,
 }
 
 impl From<Memory> for NewBuffer {
@@ -77,8 +77,8 @@ impl From<Memory> for NewBuffer {
 
 impl Memory {
     /// For registering with a tag; see [`NewBuffer::tag`].
-    pub fn tagged(self, tag: impl Into<UserData>) -> NewBuffer {
-        NewBuffer { memory: self, tag: Some(tag.into()) }
+    pub fn tagged(self, tag: Tag) -> NewBuffer {
+        NewBuffer { memory: self, tag: Some(tag) }
     }
 }
 
@@ -124,33 +124,30 @@ const EMPTY: libc::iovec = libc::iovec { iov_base: core::ptr::null_mut(), iov_le
 /// The kernel's array, and its array of tags where there is one.
 struct Arrays {
     vecs: Vec<libc::iovec>,
-    tags: Vec<u64>,
+    tags: Vec<Option<Tag>>,
 }
 
 impl Arrays {
-    fn of(buffers: &[NewBuffer]) -> Result<Self, BufferCause> {
+    fn of(buffers: &[NewBuffer]) -> Self {
         let mut arrays = Arrays { vecs: Vec::with_capacity(buffers.len()), tags: Vec::new() };
-        for NewBuffer { memory, tag } in buffers {
-            if let Some(tag) = tag.filter(|tag| tag.0 == 0 || tag.is_reserved()) {
-                return Err(BufferCause::Tag(tag));
-            }
+        for NewBuffer { memory, .. } in buffers {
             let base = memory.as_ptr().expose_provenance();
             let iov_base = core::ptr::with_exposed_provenance_mut(base);
             arrays.vecs.push(libc::iovec { iov_base, iov_len: memory.len() });
         }
         if buffers.iter().any(|buffer| buffer.tag.is_some()) {
-            arrays.tags = buffers.iter().map(|buffer| buffer.tag.map_or(0, |tag| tag.0)).collect();
+            arrays.tags = buffers.iter().map(|buffer| buffer.tag).collect();
         }
-        Ok(arrays)
+        arrays
     }
 
     /// Buffers of others.
-    fn borrowed(buffers: &[NonNull<[u8]>], tags: &[UserData]) -> Result<Self, Errno> {
-        if !(tags.is_empty() || tags.len() == buffers.len()) || tags.iter().any(|tag| tag.is_reserved()) {
+    fn borrowed(buffers: &[NonNull<[u8]>], tags: &[Option<Tag>]) -> Result<Self, Errno> {
+        if !(tags.is_empty() || tags.len() == buffers.len()) {
             return Err(Errno::INVAL);
         }
         let vec = |buffer: &NonNull<[u8]>| libc::iovec { iov_base: buffer.as_ptr().cast(), iov_len: buffer.len() };
-        Ok(Arrays { vecs: buffers.iter().map(vec).collect(), tags: tags.iter().map(|tag| tag.0).collect() })
+        Ok(Arrays { vecs: buffers.iter().map(vec).collect(), tags: tags.to_vec() })
     }
 
     /// The addresses of the arrays from element `done` on: that of no tags is 0.
@@ -204,16 +201,12 @@ impl Ring {
     /// | `ENOMEM` | more locked memory than the user may have (`RLIMIT_MEMLOCK`), or no memory |
     /// | `EEXIST` | the ring belongs to another thread (`SINGLE_ISSUER`) |
     /// | `EBADF` | a ring without descriptor that another thread made |
-    /// | none | a tag that is 0 or reserved |
     pub fn register_buffers<B: Into<NewBuffer>>(
         &self,
         buffers: impl IntoIterator<Item = B>,
     ) -> Result<Vec<RegisteredBuffer>, BufferError> {
         let buffers: Vec<NewBuffer> = buffers.into_iter().map(Into::into).collect();
-        let arrays = match Arrays::of(&buffers) {
-            Ok(arrays) => arrays,
-            Err(cause) => return Err(BufferError::new(cause, None, Vec::new(), buffers)),
-        };
+        let arrays = Arrays::of(&buffers);
         let mut table = self.buffers.lock();
         // SAFETY: the mappings keep their addresses: `table` holds each until its slot is emptied.
         if let Err(errno) = unsafe { self.make_table(&arrays) } {
@@ -230,8 +223,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// As [`register_buffers`](Self::register_buffers); also `EINVAL` for a reserved tag or another number of tags than
-    /// of buffers, and `EFAULT` for memory that cannot be written. Nothing was registered.
+    /// As [`register_buffers`](Self::register_buffers); also `EINVAL` for another number of tags than of
+    /// buffers, and `EFAULT` for memory that cannot be written. Nothing was registered.
     ///
     /// # Safety
     ///
@@ -239,7 +232,11 @@ impl Ring {
     ///    cloned to, or those rings are gone, the addresses of each buffer mean the same memory as now. It is not
     ///    unmapped, not moved (as `realloc` and growing a `Vec` may do, by `mremap(2)`), and nothing else is mapped
     ///    there: the kernel would go on to use the pages that were there, wherever those are by then.
-    pub unsafe fn register_borrowed_buffers(&self, buffers: &[NonNull<[u8]>], tags: &[UserData]) -> Result<(), Errno> {
+    pub unsafe fn register_borrowed_buffers(
+        &self,
+        buffers: &[NonNull<[u8]>],
+        tags: &[Option<Tag>],
+    ) -> Result<(), Errno> {
         let arrays = Arrays::borrowed(buffers, tags)?;
         let mut table = self.buffers.lock();
         // SAFETY: the caller's promise.
@@ -308,10 +305,7 @@ impl Ring {
         buffers: impl IntoIterator<Item = B>,
     ) -> Result<Vec<RegisteredBuffer>, BufferError> {
         let mut buffers: Vec<NewBuffer> = buffers.into_iter().map(Into::into).collect();
-        let arrays = match Arrays::of(&buffers) {
-            Ok(arrays) => arrays,
-            Err(cause) => return Err(BufferError::new(cause, None, Vec::new(), buffers)),
-        };
+        let arrays = Arrays::of(&buffers);
         let mut table = self.buffers.lock();
         let mut registered = Vec::with_capacity(buffers.len());
         while !buffers.is_empty() {
@@ -348,7 +342,7 @@ impl Ring {
         &self,
         first: u32,
         buffers: &[NonNull<[u8]>],
-        tags: &[UserData],
+        tags: &[Option<Tag>],
     ) -> Result<u32, Errno> {
         let arrays = Arrays::borrowed(buffers, tags)?;
         let mut table = self.buffers.lock();

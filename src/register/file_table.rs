@@ -65,9 +65,9 @@ impl FileTable {
     ///
     /// # Errors
     ///
-    /// As for [`Ring::register_files_sparse`].
+    /// As for [`Ring::register_sparse_files`].
     pub fn sparse(ring: &Ring, slots: u32) -> Result<FileTable, FilesError> {
-        ring.register_files_sparse(slots)?;
+        ring.register_sparse_files(slots)?;
         Ok(FileTable { slots: vec![Slot::Free; slots as usize], kernel: 0..0 })
     }
 

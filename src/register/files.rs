@@ -192,7 +192,7 @@ impl Ring {
     /// # Errors
     ///
     /// As for [`register_files`](Self::register_files).
-    pub fn register_files_sparse(&self, slots: u32) -> Result<(), FilesError> {
+    pub fn register_sparse_files(&self, slots: u32) -> Result<(), FilesError> {
         let argument = sys::io_uring_rsrc_register {
             nr: slots,
             flags: sys::IORING_RSRC_REGISTER_SPARSE,
