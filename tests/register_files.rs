@@ -44,10 +44,10 @@ fn alive(mut reader: &File) -> bool {
     }
 }
 
-/// Whether the writer is gone, now or soon: the kernel may drop a reference a moment later.
+/// Whether the writer is gone, now or soon: the kernel drops references later, those of a ring in a queue of work.
 fn gone(reader: &File) -> bool {
     let wait = || std::thread::sleep(Duration::from_millis(1));
-    (0..2000).any(|_| {
+    (0..20_000).any(|_| {
         wait();
         !alive(reader)
     })
