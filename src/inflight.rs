@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::buf_ring::{BadBuffer, Delivery};
 use crate::cqe::{Cqe, Notification};
 use crate::queue::Pos;
 use crate::ring::Ring;
@@ -74,6 +75,8 @@ struct Inner<S> {
     tokens: Tokens<Op>,
     states: States<S>,
     start: Pos,
+    /// What the completion of the latest event delivered.
+    delivered: Option<Result<Delivery, BadBuffer>>,
 }
 
 /// What is known of an operation that has not ended.
@@ -130,7 +133,8 @@ impl<S: 'static> InFlight<S> {
         let reason = match ring.has_cancel_any() {
             Ok(true) => {
                 let start = ring.mark();
-                let inner = Inner { ring, tokens: Tokens::new(), states: States::new(), start };
+                let (tokens, states) = (Tokens::new(), States::new());
+                let inner = Inner { ring, tokens, states, start, delivered: None };
                 return Ok(InFlight { inner: ManuallyDrop::new(inner) });
             }
             Ok(false) => ScopeError::NoCancelAny,
@@ -192,11 +196,13 @@ impl<S: 'static> InFlight<S> {
     /// What the next completion in the queue means; `None` when there is none. Makes no system call.
     #[inline]
     pub fn next_event(&mut self) -> Option<Event<S>> {
-        let Inner { ring, tokens, states, .. } = &mut *self.inner;
+        let Inner { ring, tokens, states, delivered, .. } = &mut *self.inner;
+        *delivered = None;
         if let Some(kept) = ring.kept() {
             return Some(Event::Foreign(kept));
         }
         while let Some(cqe) = ring.pop() {
+            *delivered = tokens.delivered(ring, &cqe);
             match tokens.meet(&cqe) {
                 Met::Foreign => return Some(Event::Foreign(cqe)),
                 Met::Internal => {}
@@ -209,6 +215,40 @@ impl<S: 'static> InFlight<S> {
             }
         }
         None
+    }
+
+    /// What the completion of the latest event delivered in [provided buffers](crate::buf_ring); `None` if nothing, or if it
+    /// was asked before. What nobody asks for goes back to its group with the next event, and so does all that is delivered
+    /// while a shutdown or a drop waits for operations to end.
+    ///
+    /// The operation has to have been started after its group was registered.
+    ///
+    /// ```
+    /// use rawring::{Event, InFlight, Ring, buf_ring::BufRing, op::RecvMulti, operand::Group};
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let mut ring = Ring::new(8)?;
+    /// let bufs = BufRing::setup(Group(0), 16, 4096).build(&mut ring)?;
+    /// let mut ring = InFlight::new(ring)?;
+    /// let (mut left, right) = UnixStream::pair()?;
+    /// left.write_all(b"hello")?;
+    /// ring.start(right, |socket| RecvMulti::new(&*socket, bufs.group()).into())?;
+    /// if let Event::More(..) = ring.wait_event()? {
+    ///     let mut delivery = ring.delivered().expect("something was received")?;
+    ///     let bytes = delivery.next().expect("a buffer of it");
+    ///     assert_eq!(&bytes[..], b"hello");
+    /// }
+    /// let mut ring = ring.shutdown()?.ring;
+    /// ring.unregister_buf_ring(bufs)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BadBuffer`], if the kernel lies, or if a receive counts bytes that are in no buffer.
+    pub fn delivered(&mut self) -> Option<Result<Delivery, BadBuffer>> {
+        self.inner.delivered.take()
     }
 
     /// The next event; submits, and waits for one, as long as there is none.
@@ -309,7 +349,8 @@ impl<S: 'static> InFlight<S> {
     }
 
     fn end(mut self, patience: Option<Duration>) -> Result<Drained<S>, ShutdownError<S>> {
-        let Inner { ring, tokens, states, start } = &mut *self.inner;
+        let Inner { ring, tokens, states, start, delivered } = &mut *self.inner;
+        *delivered = None;
         let mut ended = Vec::new();
         let mut unsubmitted = Vec::new();
         // SAFETY: of an entry taken back, the kernel has seen nothing, so its state is ours again.

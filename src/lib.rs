@@ -21,6 +21,7 @@
 //! - [`op`] has the operations, one row each of a table; [`operand`] what they take; [`flags`] the bits.
 //! - [`Wait`] says what to wait for, [`Submitted`] what came of it. [`Completions`] iterates over [`Cqe`]s.
 //! - [`Scope`] and [`InFlight`] are the safe doors for entries that borrow.
+//! - [`buf_ring`] provides buffers from which the kernel picks, and turns completions into leases on what they delivered.
 //! - [`copy`] copies files through a ring; it is the worked example of a pipeline.
 //! - [`register`] has what a ring tells the kernel once: files, restrictions, and the table of all registrations.
 //! - `rawring_sys` is the kernel's header, the three system calls, and the mappings.
@@ -38,6 +39,7 @@ compile_error!("io_uring exists on Linux only");
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub mod buf_ring;
 mod control;
 pub mod copy;
 mod cqe;

@@ -63,7 +63,7 @@ impl<T> Slots<T> {
 
     /// The slot at `pos`, or the first unit of it.
     #[inline(always)]
-    fn at(&self, pos: Pos) -> &UnsafeCell<T> {
+    pub(crate) fn at(&self, pos: Pos) -> &UnsafeCell<T> {
         let index = (pos.0 & self.mask) << self.shift;
         // SAFETY: masked and shifted, the index is below the number of units that the invariant promises. A reference to
         // a cell may exist whoever is writing to it.

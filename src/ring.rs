@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
+use crate::buf_ring::Groups;
 use crate::cqe::Cqe;
 use crate::flags::{Features, SetupFlags};
 use crate::handle::Handle;
@@ -63,6 +64,8 @@ pub struct Ring {
     cancel_any: Option<bool>,
     /// Counts the operations of the safe doors, so that no two of them have the same `user_data` soon after another.
     pub(crate) generation: u32,
+    /// The rings of provided buffers that are registered with this one.
+    pub(crate) groups: Groups,
 }
 
 // SAFETY: the pointers inside lead to the ring's own mappings, which belong to no thread; `&mut` serialises all use.
@@ -124,6 +127,7 @@ impl Ring {
             resized: None,
             cancel_any: None,
             generation: 0,
+            groups: Groups::default(),
         }
     }
 

@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 
 use rustix::io::Errno;
 
+use crate::buf_ring::{BadBuffer, Delivery};
 use crate::cqe::Cqe;
 use crate::queue::Pos;
 use crate::ring::Ring;
@@ -26,6 +27,8 @@ pub struct Scope<'r, 'env> {
     tokens: Tokens<UserData>,
     /// Where the scope's first entry is, or will be.
     start: Pos,
+    /// What the latest completion delivered.
+    delivered: Option<Result<Delivery, BadBuffer>>,
     /// Invariant in `'env`: an entry for a shorter borrow must not pass for one that lives as long as the call.
     env: PhantomData<&'env mut &'env ()>,
 }
@@ -95,7 +98,7 @@ impl Ring {
             return Err(ScopeError::NoCancelAny);
         }
         let start = self.mark();
-        let mut scope = Scope { ring: self, tokens: Tokens::new(), start, env: PhantomData };
+        let mut scope = Scope { ring: self, tokens: Tokens::new(), start, delivered: None, env: PhantomData };
         // Dropping the scope is what makes returning sound; on a panic, unwinding drops it.
         Ok(f(&mut scope))
     }
@@ -166,7 +169,9 @@ impl<'env> Scope<'_, 'env> {
     /// The next completion of this scope's operations that is in the queue, with the `user_data` that its entry came
     /// with. Foreign completions on the way are kept; see [`foreign`](Self::foreign).
     pub fn completion(&mut self) -> Option<Cqe> {
+        self.delivered = None;
         while let Some(mut cqe) = self.ring.pop() {
+            self.delivered = self.tokens.delivered(self.ring, &cqe);
             let shown = match self.tokens.meet(&cqe) {
                 Met::More(shown) => *shown,
                 Met::Last(shown) => shown,
@@ -180,6 +185,17 @@ impl<'env> Scope<'_, 'env> {
             return Some(cqe);
         }
         None
+    }
+
+    /// What the latest [`completion`](Self::completion) delivered in [provided buffers](crate::buf_ring), as
+    /// [`InFlight::delivered`](crate::InFlight::delivered) tells it of an event. What nobody asks for goes back to its group
+    /// with the next completion, and with the end of the scope.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn delivered(&mut self) -> Option<Result<Delivery, BadBuffer>> {
+        self.delivered.take()
     }
 
     /// All completions of this scope's operations that are in the queue, each as by
@@ -225,7 +241,7 @@ impl<'env> Scope<'_, 'env> {
 
 impl Drop for Scope<'_, '_> {
     fn drop(&mut self) {
-        let Scope { ring, tokens, start, env: _ } = self;
+        let Scope { ring, tokens, start, delivered: _, env: _ } = self;
         tokens.retract(ring, *start, |_, _| {});
         if let Err(errno) = tokens.drain(ring, None, |_, _| {}) {
             // The kernel may still use what the entries borrow, and returning would end those borrows.

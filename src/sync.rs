@@ -5,11 +5,11 @@
 //! Outside of models all of this is nothing but loads, stores and pointers.
 
 #[cfg(not(loom))]
-pub(crate) use core::sync::atomic::{AtomicU32, Ordering, fence};
+pub(crate) use core::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
 #[cfg(loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicU32, Ordering, fence},
+    sync::atomic::{AtomicU16, AtomicU32, Ordering, fence},
 };
 
 use core::ptr::NonNull;
@@ -70,5 +70,24 @@ impl Word {
     pub(crate) fn clear(self, bits: u32) {
         // SAFETY: valid by the type's invariant; the access is atomic, as are the kernel's.
         unsafe { self.0.as_ref() }.fetch_and(!bits, Ordering::Relaxed);
+    }
+}
+
+/// As [`Word`], of 16 bits: the tail of a ring of provided buffers, which only we write.
+#[derive(Clone, Copy)]
+pub(crate) struct HalfWord(NonNull<AtomicU16>);
+
+impl HalfWord {
+    /// # Safety
+    ///
+    /// `word` points at an atomic word that outlives all uses of the result.
+    pub(crate) unsafe fn new(word: NonNull<AtomicU16>) -> Self {
+        HalfWord(word)
+    }
+
+    #[inline(always)]
+    pub(crate) fn store(self, value: u16, order: Ordering) {
+        // SAFETY: valid by the type's invariant; the access is atomic, as are the kernel's.
+        unsafe { self.0.as_ref() }.store(value, order);
     }
 }

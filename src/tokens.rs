@@ -10,6 +10,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::buf_ring::{BadBuffer, Delivery, Source};
 use crate::cqe::Cqe;
 use crate::op;
 use crate::queue::Pos;
@@ -36,6 +37,8 @@ struct Slot<T> {
     /// Whether only a notification is to come if this is a zero-copy send.
     reported: bool,
     zero_copy: bool,
+    /// Where it takes provided buffers from.
+    source: Option<Source>,
 }
 
 /// The table of live operations.
@@ -102,6 +105,7 @@ impl<T> Tokens<T> {
         };
         let key = UserData::token(slot, ring.generation);
         let zero_copy = op::notifies(entry.bytes().opcode);
+        let source = ring.groups.source(entry.bytes());
         let own = core::mem::replace(&mut entry.bytes_mut().user_data, key.0);
         // SAFETY: the caller's promise covers clauses 1 and 2. The reserved key of clause 3 is this table's own.
         if let Err(mut refused) = unsafe { entry.put(&mut ring.submit) } {
@@ -109,15 +113,15 @@ impl<T> Tokens<T> {
             return Err((value, refused));
         }
         ring.generation = ring.generation.wrapping_add(1);
-        self.occupy(slot, key, Use::Operation(value), zero_copy);
+        self.occupy(slot, key, Use::Operation(value), zero_copy, source);
         self.operations += 1;
         self.queued.push((ring.mark(), slot));
         Ok(key)
     }
 
     #[inline(always)]
-    fn occupy(&mut self, slot: u32, key: UserData, used: Use<T>, zero_copy: bool) {
-        let entry = Slot { key, used, reported: false, zero_copy };
+    fn occupy(&mut self, slot: u32, key: UserData, used: Use<T>, zero_copy: bool, source: Option<Source>) {
+        let entry = Slot { key, used, reported: false, zero_copy, source };
         if slot as usize == self.slots.len() {
             self.slots.push(entry);
         } else {
@@ -130,6 +134,21 @@ impl<T> Tokens<T> {
     pub(crate) fn is_live(&self, key: UserData) -> bool {
         let slot = key.slot().and_then(|slot| self.slots.get(slot as usize));
         slot.is_some_and(|slot| slot.key == key && matches!(slot.used, Use::Operation(_)))
+    }
+
+    /// What a completion that was just reaped brought in provided buffers. To be asked once, before it is sorted.
+    ///
+    /// `None` if it names no buffer, is not of an operation started here, or names one of a group that was not registered
+    /// when that was pushed.
+    #[inline(always)]
+    pub(crate) fn delivered(&self, ring: &Ring, cqe: &Cqe) -> Option<Result<Delivery, BadBuffer>> {
+        cqe.buffer_id()?;
+        let slot = self.slots.get(cqe.user_data().slot()? as usize)?;
+        let live = slot.key == cqe.user_data() && matches!(slot.used, Use::Operation(_));
+        let source = slot.source.filter(|_| live)?;
+        // SAFETY: the key is a live operation's, and nobody else has it: the completion belongs to the entry that was
+        // pushed with this source, and the callers hand in each that they reap, once and in order.
+        unsafe { ring.groups.take(cqe, source) }
     }
 
     /// Sorts a completion.
@@ -217,7 +236,7 @@ impl<T> Tokens<T> {
         // SAFETY: the entry names no memory and no descriptor, and its reserved key is this table's own.
         unsafe { Sqe::from_raw(raw).put(&mut ring.submit) }.map_err(|refused| refused.reason)?;
         ring.generation = ring.generation.wrapping_add(1);
-        self.occupy(slot, key, Use::Cancellation, false);
+        self.occupy(slot, key, Use::Cancellation, false, None);
         self.cancellations += 1;
         self.queued.push((ring.mark(), slot));
         Ok(())
@@ -271,6 +290,8 @@ impl<T> Tokens<T> {
     fn reap(&mut self, ring: &mut Ring, hunt: &mut Hunt, each: &mut impl FnMut(Cqe, Met<'_, T>)) -> bool {
         let mut any = false;
         while let Some(cqe) = ring.pop() {
+            // Nobody is there to read it: what was delivered goes back at once.
+            drop(self.delivered(ring, &cqe));
             match self.meet(&cqe) {
                 Met::Foreign => ring.keep(cqe),
                 Met::Internal => {
@@ -307,7 +328,9 @@ impl<T> Tokens<T> {
             return Ok(());
         }
         for index in 0..self.slots.len() {
-            let Slot { key, used: Use::Operation(_), reported, zero_copy } = &self.slots[index] else { continue };
+            let Slot { key, used: Use::Operation(_), reported, zero_copy, source: _ } = &self.slots[index] else {
+                continue;
+            };
             if *reported && *zero_copy {
                 // Sent. The notification comes when the network is done with the data, and nothing makes it come.
                 continue;

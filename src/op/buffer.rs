@@ -48,7 +48,8 @@ ops! {
         contract unsafe "1. `count` times `size` bytes from `memory` may be written.\n\
             2. From the submission on, nothing else accesses a buffer until it was given back: until the operation \
             that picked it has ended (its completion names the buffer), a [`RemoveBuffers`] took it out, or the ring \
-            is gone *and* every operation that may have picked from the group has ended.";
+            is gone *and* every operation that may have picked from the group has ended.\n\
+            3. No [`BufRing`](crate::buf_ring::BufRing) gets the group's number before that.";
         new(
             val memory: *mut u8 => [ADDR] Completed out,
             val size: u32 => [LEN],

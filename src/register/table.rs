@@ -10,6 +10,7 @@
 use core::fmt;
 use core::mem::size_of;
 
+use crate::buf_ring::BufRingSetup;
 use crate::ring::Ring;
 use crate::version::Version;
 use rawring_sys as sys;
@@ -192,9 +193,10 @@ registrations! {
     UNREGISTER_RING_FDS = IORING_UNREGISTER_RING_FDS, "5.18", "io_uring_rsrc_update", Elements, Any, "",
         Ring::register_raw;
 
-    PBUF_RING = IORING_REGISTER_PBUF_RING, "5.19", "io_uring_buf_reg", Exactly(1), Any, "", Ring::register_raw;
+    PBUF_RING = IORING_REGISTER_PBUF_RING, "5.19", "io_uring_buf_reg", Exactly(1), Any, "",
+        BufRingSetup::build;
     UNREGISTER_PBUF_RING = IORING_UNREGISTER_PBUF_RING, "5.19", "io_uring_buf_reg", Exactly(1), Any, "",
-        Ring::register_raw;
+        Ring::unregister_buf_ring;
 
     SYNC_CANCEL = IORING_REGISTER_SYNC_CANCEL, "6.0", "io_uring_sync_cancel_reg", Exactly(1), Any, "",
         Ring::register_raw;
@@ -202,7 +204,7 @@ registrations! {
     FILE_ALLOC_RANGE = IORING_REGISTER_FILE_ALLOC_RANGE, "6.0", "io_uring_file_index_range", Exactly(0), Any, "",
         Ring::file_alloc_range;
 
-    PBUF_STATUS = IORING_REGISTER_PBUF_STATUS, "6.8", "io_uring_buf_status", Exactly(1), Any, "", Ring::register_raw;
+    PBUF_STATUS = IORING_REGISTER_PBUF_STATUS, "6.8", "io_uring_buf_status", Exactly(1), Any, "", Ring::buf_ring_head;
 
     NAPI = IORING_REGISTER_NAPI, "6.9", "io_uring_napi", Exactly(1), Any, "", Ring::register_raw;
     UNREGISTER_NAPI = IORING_UNREGISTER_NAPI, "6.9", "io_uring_napi", Exactly(1), Any, "", Ring::register_raw;
