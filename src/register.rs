@@ -19,12 +19,15 @@ mod buffer;
 mod buffer_error;
 mod buffers;
 mod memory;
+mod region;
 
 pub use buffer::RegisteredBuffer;
 pub use buffer_error::{BufferCause, BufferError, NotInside};
 pub(crate) use buffers::BufferTable;
 pub use buffers::{CloneBuffers, NewBuffer};
 pub use memory::Memory;
+pub(crate) use region::Region;
+pub use region::{NoSuchWait, RegionMemory, RegisteredWait};
 
 mod resize;
 

@@ -16,11 +16,11 @@ use crate::flags::{Features, SetupFlags};
 use crate::handle::Handle;
 use crate::kernel::Entrance;
 use crate::queue::{Completions, Cq, Enter, Mode, Places, Pos, Sq};
-use crate::register::BufferTable;
+use crate::register::{BufferTable, Region};
 use crate::setup::{Setup, SetupError};
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Refused, Side, Submissions};
-use crate::wait::{Submitted, Wait, WaitEnd};
+use crate::wait::{Argument, Submitted, Wait, WaitEnd};
 use rawring_sys as sys;
 
 /// An io_uring.
@@ -56,6 +56,7 @@ pub struct Ring {
     pub(crate) map: sys::RingMap,
     pub(crate) handle: Handle,
     pub(crate) buffers: BufferTable,
+    pub(crate) region: Option<Region>,
     pub(crate) params: sys::io_uring_params,
     /// What children of a fork get of the mappings.
     pub(crate) fork: sys::Fork,
@@ -122,6 +123,7 @@ impl Ring {
             map,
             handle,
             buffers: BufferTable::default(),
+            region: None,
             params,
             fork,
             resized: None,
@@ -229,10 +231,7 @@ impl Ring {
         let Some(enter) = self.submit.sq.plan(want, wait.flags(want)) else {
             return Ok(Submitted { entries: 0, wait: WaitEnd::Ready });
         };
-        let result = match wait.argument(want) {
-            Some(arg) => self.submit.enter(enter, Some(&arg)),
-            None => self.submit.enter(enter, None),
-        };
+        let result = self.submit.enter(enter, &wait.argument(want));
         let (entries, short) = match result {
             Ok(entries) => (entries, WaitEnd::Short),
             Err(Errno::TIME) if want > 0 => (0, WaitEnd::TimedOut),
@@ -249,7 +248,7 @@ impl Ring {
     pub fn get_events(&mut self) -> Result<(), Errno> {
         self.mapped()?;
         let flags = sys::IORING_ENTER_GETEVENTS;
-        self.submit.enter(Enter { to_submit: 0, min_complete: 0, flags }, None).map(drop)
+        self.submit.enter(Enter { to_submit: 0, min_complete: 0, flags }, &Argument::None).map(drop)
     }
 
     /// Waits until a polled ring (`SQPOLL`) has room in its submission queue.
@@ -257,7 +256,7 @@ impl Ring {
         // The thread may be asleep with the queue full: planning publishes and says whether to wake it.
         let wake = self.submit.sq.plan(0, 0).map_or(0, |enter| enter.flags);
         let flags = sys::IORING_ENTER_SQ_WAIT | wake;
-        self.submit.enter(Enter { to_submit: 0, min_complete: 0, flags }, None).map(drop)
+        self.submit.enter(Enter { to_submit: 0, min_complete: 0, flags }, &Argument::None).map(drop)
     }
 
     /// Has the kernel take entries, so that there is room: by submitting, or by waiting for the polling thread.

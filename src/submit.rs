@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use crate::kernel::Entrance;
 use crate::queue::{Enter, NoSlot, Sq};
 use crate::sqe::{RawSqe, Sqe, Sqe128};
+use crate::wait::Argument;
 use rawring_sys as sys;
 
 /// The submission side of a ring: its queue, and how the kernel is entered.
@@ -32,24 +33,30 @@ impl Side {
             return Err(Errno::NOMEM);
         }
         match self.sq.plan(0, 0) {
-            Some(enter) => self.enter(enter, None),
+            Some(enter) => self.enter(enter, &Argument::None),
             None => Ok(0),
         }
     }
 
     /// Makes the planned call.
     #[inline(always)]
-    pub(crate) fn enter(&mut self, enter: Enter, arg: Option<&sys::io_uring_getevents_arg>) -> Result<u32, Errno> {
+    pub(crate) fn enter(&mut self, enter: Enter, arg: &Argument) -> Result<u32, Errno> {
         if let Some(owner) = self.owner {
             check_owner(owner)?;
         }
         let Enter { to_submit, min_complete, flags } = enter;
         let (arg, size, ext) = match arg {
-            Some(arg) => (core::ptr::from_ref(arg).cast(), size_of_val(arg), sys::IORING_ENTER_EXT_ARG),
-            None => (core::ptr::null(), 0, 0),
+            Argument::None => (core::ptr::null(), 0, 0),
+            Argument::Given(arg) => (core::ptr::from_ref(arg).cast(), size_of_val(arg), sys::IORING_ENTER_EXT_ARG),
+            Argument::Registered(offset) => (
+                core::ptr::without_provenance(*offset),
+                size_of::<sys::io_uring_reg_wait>(),
+                sys::IORING_ENTER_EXT_ARG | sys::IORING_ENTER_EXT_ARG_REG,
+            ),
         };
         // SAFETY: the entrance is this ring's. What the entries name is the business of the door that took them. `arg`, if
-        // any, is a valid argument of the size given, and the call reads it only while it runs.
+        // any, is a valid argument of the size given, and the call reads it only while it runs; or it is an offset, which
+        // the kernel holds against the region that it has for this ring.
         let taken = unsafe { self.entrance.enter(to_submit, min_complete, flags | ext | self.enter_flags, arg, size) }?;
         self.sq.taken(taken);
         Ok(taken)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::flags::EnterFlags;
 use crate::operand::Timespec;
+use crate::register::RegisteredWait;
 use rawring_sys as sys;
 
 /// What to wait for, and what ends the wait otherwise. See [`Ring::submit_with`](crate::Ring::submit_with).
@@ -23,7 +24,18 @@ pub struct Wait<'a> {
     timeout: Option<Timespec>,
     min_wait_usec: u32,
     sigmask: Option<&'a SigSet>,
+    /// In place of the three above.
+    registered: Option<RegisteredWait>,
     extra: u32,
+}
+
+/// What the call takes beside numbers.
+pub(crate) enum Argument {
+    None,
+    /// Holds addresses inside of the [`Wait`] that it was made from.
+    Given(sys::io_uring_getevents_arg),
+    /// An offset in the ring's region.
+    Registered(usize),
 }
 
 impl<'a> Wait<'a> {
@@ -32,31 +44,45 @@ impl<'a> Wait<'a> {
         Wait { want, ..Wait::default() }
     }
 
-    /// For no longer than this. Replaces a deadline.
-    pub fn timeout(mut self, span: Duration) -> Self {
-        self.timeout = Some(span.into());
-        self.extra &= !sys::IORING_ENTER_ABS_TIMER;
+    /// Until `want` completions are in the queue, or what was written into the ring's region with
+    /// [`Ring::set_wait`](crate::Ring::set_wait) ends the wait: its timeout or deadline, its minimum, with its signal
+    /// mask. Setting one of these here says all of them anew. Linux 6.13.
+    ///
+    /// The call fails with `EFAULT` if the ring has no such slot, and with `EINVAL` where the kernel lacks this.
+    pub fn registered(want: u32, wait: RegisteredWait) -> Self {
+        Wait { want, registered: Some(wait), extra: wait.flags, ..Wait::default() }
+    }
+
+    /// Says here what a registered wait would say.
+    fn anew(mut self) -> Self {
+        if self.registered.take().is_some() {
+            self.extra &= !sys::IORING_ENTER_ABS_TIMER;
+        }
         self
+    }
+
+    /// For no longer than this. Replaces a deadline.
+    pub fn timeout(self, span: Duration) -> Self {
+        let mut this = Wait { timeout: Some(span.into()), ..self.anew() };
+        this.extra &= !sys::IORING_ENTER_ABS_TIMER;
+        this
     }
 
     /// Until this point in time of the ring's clock (monotonic, unless another was registered) at the latest. Replaces
     /// a timeout. Linux 6.12.
-    pub fn deadline(mut self, time: Timespec) -> Self {
-        self.timeout = Some(time);
-        self.flag(EnterFlags::ABS_TIMER)
+    pub fn deadline(self, time: Timespec) -> Self {
+        Wait { timeout: Some(time), ..self.anew() }.flag(EnterFlags::ABS_TIMER)
     }
 
     /// Waits for the full number this long; after it, the first completion ends the wait. In microseconds, at most
     /// some 71 minutes. Linux 6.12 (`Features::MIN_TIMEOUT`); older kernels refuse it or do not heed it.
-    pub fn min_wait(mut self, span: Duration) -> Self {
-        self.min_wait_usec = u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
-        self
+    pub fn min_wait(self, span: Duration) -> Self {
+        Wait { min_wait_usec: u32::try_from(span.as_micros()).unwrap_or(u32::MAX), ..self.anew() }
     }
 
     /// Replaces the thread's signal mask during the wait, as `ppoll(2)` does.
-    pub fn sigmask(mut self, mask: &'a SigSet) -> Self {
-        self.sigmask = Some(mask);
-        self
+    pub fn sigmask(self, mask: &'a SigSet) -> Self {
+        Wait { sigmask: Some(mask), ..self.anew() }
     }
 
     /// Keeps this wait out of the processor's I/O wait time. Linux 6.15.
@@ -86,19 +112,37 @@ impl<'a> Wait<'a> {
 
     /// The argument of the call, where one is needed. It holds addresses inside `self`.
     #[inline(always)]
-    pub(crate) fn argument(&self, want: u32) -> Option<sys::io_uring_getevents_arg> {
-        if want == 0 || (self.timeout.is_none() && self.min_wait_usec == 0 && self.sigmask.is_none()) {
-            return None;
+    pub(crate) fn argument(&self, want: u32) -> Argument {
+        if want == 0 {
+            return Argument::None;
+        }
+        if let Some(wait) = self.registered {
+            return Argument::Registered(wait.offset());
+        }
+        if self.timeout.is_none() && self.min_wait_usec == 0 && self.sigmask.is_none() {
+            return Argument::None;
         }
         let address = |time: &Timespec| core::ptr::from_ref(time).expose_provenance() as u64;
         let mask = |mask: &SigSet| core::ptr::from_ref(mask).expose_provenance() as u64;
-        Some(sys::io_uring_getevents_arg {
+        Argument::Given(sys::io_uring_getevents_arg {
             sigmask: self.sigmask.map_or(0, mask),
             // The size of the kernel's set, not of the C library's.
             sigmask_sz: self.sigmask.map_or(0, |_| size_of::<SigSet>() as u32),
             min_wait_usec: self.min_wait_usec,
             ts: self.timeout.as_ref().map_or(0, address),
         })
+    }
+
+    /// What is written into a region for this wait, and the signal mask, which has to be somewhere else.
+    pub(crate) fn content(&self) -> (sys::io_uring_reg_wait, Option<SigSet>) {
+        let ts = self.timeout.unwrap_or_default();
+        let content = sys::io_uring_reg_wait {
+            ts: sys::__kernel_timespec { tv_sec: ts.seconds, tv_nsec: ts.nanoseconds },
+            flags: if self.timeout.is_some() { sys::IORING_REG_WAIT_TS } else { 0 },
+            min_wait_usec: self.min_wait_usec,
+            ..sys::io_uring_reg_wait::ZERO
+        };
+        (content, self.sigmask.copied())
     }
 }
 
@@ -173,7 +217,7 @@ mod tests {
         let set = SigSet::EMPTY.with(2).with(64).with(65).with(0);
         assert!(set.contains(2) && set.contains(64) && !set.contains(1) && !set.contains(65));
         let wait = Wait::new(1).sigmask(&set);
-        let argument = wait.argument(1).expect("a mask needs an argument");
+        let Argument::Given(argument) = wait.argument(1) else { panic!("a mask needs an argument") };
         assert_eq!(argument.sigmask_sz, 8);
         assert_eq!(argument.ts, 0);
     }
@@ -194,7 +238,7 @@ mod tests {
     #[test]
     fn a_wait_for_nothing_has_no_argument_and_no_waiting_flags() {
         let wait = Wait::new(1).deadline(Timespec::default()).no_iowait();
-        assert!(wait.argument(0).is_none());
+        assert!(matches!(wait.argument(0), Argument::None));
         assert_eq!(wait.flags(0), 0);
         assert_eq!(wait.flags(1), (EnterFlags::ABS_TIMER | EnterFlags::NO_IOWAIT).bits());
     }

@@ -8,10 +8,11 @@
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 /// The size of the huge pages of [`Memory::huge`].
 const HUGE: usize = 2 << 20;
@@ -36,6 +37,19 @@ impl Mapping {
         // The kernel chooses address 0 for nobody.
         let at = NonNull::new(at.cast()).ok_or(Errno::NOMEM)?;
         Ok(Mapping { at, len })
+    }
+
+    /// Memory that the kernel made and offers to be mapped.
+    pub(crate) fn of(fd: impl AsFd, offset: u64, len: usize) -> Result<Self, Errno> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+        let at = unsafe { mmap(core::ptr::null_mut(), len, protection, MapFlags::SHARED, fd, offset) }?;
+        let at = NonNull::new(at.cast()).ok_or(Errno::NOMEM)?;
+        Ok(Mapping { at, len })
+    }
+
+    pub(crate) fn at(&self) -> NonNull<u8> {
+        self.at
     }
 }
 

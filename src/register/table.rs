@@ -222,7 +222,7 @@ registrations! {
     RESIZE_RINGS = IORING_REGISTER_RESIZE_RINGS, "6.13", "io_uring_params", Exactly(1), Any, "", Ring::resize;
 
     MEM_REGION = IORING_REGISTER_MEM_REGION, "6.13", "io_uring_mem_region_reg", Exactly(1), Any, "",
-        Ring::register_raw;
+        Ring::register_waits;
 
     QUERY = IORING_REGISTER_QUERY, "6.18", "io_uring_query_hdr", Exactly(0), Any, "6.18",
         crate::probe::query_opcodes;
