@@ -8,10 +8,12 @@
 
 mod query;
 mod registrations;
+mod rings;
 
 pub(crate) use query::query_of;
 pub use query::query_opcodes;
 pub use registrations::{Missing, Registered};
+pub use rings::RingTrials;
 
 use core::fmt;
 use core::mem::size_of;

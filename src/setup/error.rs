@@ -121,6 +121,11 @@ impl SetupError {
         SetupError { step: Step::Probe, errno: Some(errno), cause }
     }
 
+    /// There is no memory for a ring.
+    pub(crate) fn of_memory(error: sys::MapError) -> Self {
+        SetupError { step: Step::Memory, errno: None, cause: Cause::Map(error) }
+    }
+
     /// What failed.
     #[must_use]
     pub fn step(&self) -> Step {

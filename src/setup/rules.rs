@@ -1,8 +1,8 @@
 //! Which setup flags exclude or need each other, as a table.
 //!
 //! The kernel answers `EINVAL` to all of these alike; the table is what lets an error name the pair. It states what
-//! `io_uring_setup` refuses whatever the other parameters are, and no taste of ours. A test tries every pair on the
-//! running kernel and compares.
+//! `io_uring_setup` refuses whatever the other parameters are, and no taste of ours. A test tries every set of flags on
+//! the running kernel and compares.
 
 use crate::flags::SetupFlags;
 
@@ -33,6 +33,17 @@ const RULES: &[Conflict] = &[
     Needs(F::REGISTERED_FD_ONLY, F::NO_MMAP),
     Needs(F::SQ_REWIND, F::NO_SQARRAY),
 ];
+
+impl Conflict {
+    /// Every rule there is. What breaks none of them, the kernels that know the flags take.
+    pub const ALL: &'static [Conflict] = RULES;
+
+    /// The first rule that these flags break.
+    #[must_use]
+    pub fn of(flags: SetupFlags) -> Option<Conflict> {
+        conflict(flags)
+    }
+}
 
 /// The first rule that these flags break.
 pub(crate) fn conflict(flags: SetupFlags) -> Option<Conflict> {

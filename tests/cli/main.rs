@@ -12,6 +12,7 @@ mod io;
 mod cp;
 mod decode;
 mod probe;
+mod rings;
 mod signals;
 
 use std::io::Write as _;
@@ -90,5 +91,5 @@ fn arguments_that_make_no_sense_exit_with_2() {
     }
     let output = tool(["--help"]).output().unwrap();
     let help = text(&output.stdout);
-    assert!(["probe", "cp", "decode"].iter().all(|name| help.contains(name)), "{help}");
+    assert!(["probe", "rings", "cp", "decode"].iter().all(|name| help.contains(name)), "{help}");
 }

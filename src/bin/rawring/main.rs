@@ -1,4 +1,4 @@
-//! The command-line tool: what this kernel offers, copying a file through a ring, and entries in words.
+//! The command-line tool: what this kernel offers, which rings it makes, copying a file through a ring, and entries in words.
 //!
 //! Thin: each subcommand has a file, and what it does comes from the library. Exit codes: 0 done, 1 failed, 2 the
 //! arguments or the input were wrong, 128 plus the signal's number when a signal ended it.
@@ -7,6 +7,7 @@ mod cp;
 mod decode;
 mod hex;
 mod probe;
+mod rings;
 mod signals;
 
 use std::io;
@@ -25,6 +26,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Probe(probe::Args),
+    Rings(rings::Args),
     Cp(cp::Args),
     Decode(decode::Args),
 }
@@ -60,6 +62,7 @@ impl From<io::Error> for Failure {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Probe(args) => probe::run(&args),
+        Command::Rings(args) => rings::run(&args),
         Command::Cp(args) => cp::run(&args),
         Command::Decode(args) => decode::run(&args),
     };

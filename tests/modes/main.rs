@@ -1,0 +1,6 @@
+//! Every mode of the ring: which combinations a kernel takes, and one suite over all that behave differently.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod sets;
