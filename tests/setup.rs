@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{exercise, kernel_has, skipped};
+use common::{exercise, kernel_has, skipped, with};
 use rawring::flags::SetupFlags;
 use rawring::op::Nop;
 use rawring::probe::Probe;
@@ -92,34 +92,6 @@ fn item_09_dropping_a_ring_on_another_thread_closes_it() {
     let second = rustix::time::Timespec { tv_sec: 5, tv_nsec: 0 };
     assert_eq!(rustix::event::poll(&mut poll, Some(&second)), Ok(1), "the ring is still there");
     assert_eq!(rustix::io::read(&reader, &mut [0]).expect("the end"), 0);
-}
-
-/// Calls the method of a setup flag. Needs a ring to attach to, and a processor for the polling thread.
-fn with<'r>(setup: Setup<'r>, flag: SetupFlags, ring: &'r Ring, cpu: u32) -> Setup<'r> {
-    match flag {
-        SetupFlags::IOPOLL => setup.iopoll(),
-        SetupFlags::SQPOLL => setup.sqpoll(Duration::from_millis(1)),
-        SetupFlags::SQ_AFF => setup.sqpoll_cpu(cpu),
-        SetupFlags::CQSIZE => setup.cq_entries(32),
-        SetupFlags::CLAMP => setup.clamp(),
-        SetupFlags::ATTACH_WQ => setup.attach(ring),
-        SetupFlags::R_DISABLED => setup.disabled(),
-        SetupFlags::SUBMIT_ALL => setup.submit_all(),
-        SetupFlags::COOP_TASKRUN => setup.coop_taskrun(),
-        SetupFlags::TASKRUN_FLAG => setup.taskrun_flag(),
-        SetupFlags::SQE128 => setup.sqe128(),
-        SetupFlags::CQE32 => setup.cqe32(),
-        SetupFlags::SINGLE_ISSUER => setup.single_issuer(),
-        SetupFlags::DEFER_TASKRUN => setup.defer_taskrun(),
-        SetupFlags::NO_MMAP => setup.no_mmap(),
-        SetupFlags::REGISTERED_FD_ONLY => setup.registered_fd_only(),
-        SetupFlags::NO_SQARRAY => setup.no_sqarray(true),
-        SetupFlags::HYBRID_IOPOLL => setup.hybrid_iopoll(),
-        SetupFlags::CQE_MIXED => setup.cqe_mixed(),
-        SetupFlags::SQE_MIXED => setup.sqe_mixed(),
-        SetupFlags::SQ_REWIND => setup.sq_rewind(),
-        other => panic!("{other:?} has no method here"),
-    }
 }
 
 #[test]

@@ -6,11 +6,12 @@
 use std::io::Write as _;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rawring::flags::{Features, SetupFlags};
 use rawring::op::Nop;
 use rawring::probe::{Probe, Unsupported};
-use rawring::{OpInfo, Ring, ScopeError, UserData, Version};
+use rawring::{OpInfo, Ring, ScopeError, Setup, UserData, Version};
 
 /// Says that a test, or a part of one, was not run. Nothing is skipped without it.
 pub fn skipped(test: &str, reason: &str) {
@@ -93,6 +94,34 @@ macro_rules! needs {
 }
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use needs;
+
+/// Calls the method of a setup flag. Needs a ring to attach to, and a processor for the polling thread.
+pub fn with<'r>(setup: Setup<'r>, flag: SetupFlags, ring: &'r Ring, cpu: u32) -> Setup<'r> {
+    match flag {
+        SetupFlags::IOPOLL => setup.iopoll(),
+        SetupFlags::SQPOLL => setup.sqpoll(Duration::from_millis(1)),
+        SetupFlags::SQ_AFF => setup.sqpoll_cpu(cpu),
+        SetupFlags::CQSIZE => setup.cq_entries(32),
+        SetupFlags::CLAMP => setup.clamp(),
+        SetupFlags::ATTACH_WQ => setup.attach(ring),
+        SetupFlags::R_DISABLED => setup.disabled(),
+        SetupFlags::SUBMIT_ALL => setup.submit_all(),
+        SetupFlags::COOP_TASKRUN => setup.coop_taskrun(),
+        SetupFlags::TASKRUN_FLAG => setup.taskrun_flag(),
+        SetupFlags::SQE128 => setup.sqe128(),
+        SetupFlags::CQE32 => setup.cqe32(),
+        SetupFlags::SINGLE_ISSUER => setup.single_issuer(),
+        SetupFlags::DEFER_TASKRUN => setup.defer_taskrun(),
+        SetupFlags::NO_MMAP => setup.no_mmap(),
+        SetupFlags::REGISTERED_FD_ONLY => setup.registered_fd_only(),
+        SetupFlags::NO_SQARRAY => setup.no_sqarray(true),
+        SetupFlags::HYBRID_IOPOLL => setup.hybrid_iopoll(),
+        SetupFlags::CQE_MIXED => setup.cqe_mixed(),
+        SetupFlags::SQE_MIXED => setup.sqe_mixed(),
+        SetupFlags::SQ_REWIND => setup.sq_rewind(),
+        other => panic!("{other:?} has no method here"),
+    }
+}
 
 /// Fills the submission queue to the last slot and reaps, several times: every entry must complete as itself.
 pub fn exercise(ring: &mut Ring) {
