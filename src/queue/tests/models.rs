@@ -6,7 +6,7 @@
 //! the queues in turn and demands an objection, so that none stands there for show.
 //!
 //! All positions begin just below the wrap, in queues of one and two slots. One file for each protocol; that of
-//! provided-buffer rings belongs beside them.
+//! provided-buffer rings is `provided`.
 
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use rawring_sys as sys;
 
 mod completion;
 mod overflow;
+mod provided;
 mod submission;
 
 /// Runs `model` for queues of one and of two slots, in all orders.
