@@ -45,11 +45,19 @@ bitflags::bitflags! {
         /// A tail that is ahead by no more than a queue's length: slots that hold no completion look as if they did, and
         /// the real completions in them are lost. What waits for those waits for ever.
         const TAIL = 1 << 7;
+        /// Completions that name a provided buffer that there is not, or that count bytes which are in none. The right one
+        /// is lost.
+        const BUFFERS = 1 << 8;
     }
 }
 
 /// In a slot or a generation: one that nobody gets to.
 const FAR: u32 = 1 << 23;
+
+/// The buffer that a completion names, if it names one.
+fn named(flags: u32) -> u16 {
+    (flags >> sys::IORING_CQE_BUFFER_SHIFT) as u16
+}
 
 impl World {
     /// Whether to lie about this, now.
@@ -135,7 +143,27 @@ impl World {
                 flags |= sys::IORING_CQE_F_MORE;
             }
         }
+        if self.ring(id).groups.may_have(named(flags)) {
+            // Whoever believes it would use a buffer together with us, and nobody could tell.
+            flags &= !sys::IORING_CQE_F_BUFFER;
+        }
         self.ring(id).put_a_lie(Completion { user_data, res, flags, big });
+    }
+
+    /// Names a buffer that there is not, or counts bytes that it does not have. Never another buffer: a user who is told that
+    /// one was filled has to believe it.
+    pub(super) fn distort_buffer(&mut self, id: RingId, completion: &mut Completion) {
+        if completion.flags & sys::IORING_CQE_F_BUFFER == 0 || !self.lies(Lies::BUFFERS) {
+            return;
+        }
+        if self.rng.percent(30) {
+            completion.res = [i32::MAX, 1 << 24][self.rng.below(2)];
+            return;
+        }
+        let lie = [self.rng.next() as u16, u16::MAX][self.rng.below(2)];
+        if !self.ring(id).groups.may_have(lie) {
+            completion.flags = completion.flags & 0xffff | u32::from(lie) << sys::IORING_CQE_BUFFER_SHIFT;
+        }
     }
 
     /// A value that no operation on the ring has.

@@ -83,8 +83,10 @@ impl World {
     /// Posts a completion of a request.
     fn announce(&mut self, id: RequestId, outcome: Outcome, flags: u32) {
         let request = &self.requests[&id];
-        let completion = request.completion(outcome, flags);
-        let ring = self.rings.get_mut(&request.ring).expect("a ring is there while it has requests");
+        let mut completion = request.completion(outcome, flags);
+        let of = request.ring;
+        self.distort_buffer(of, &mut completion);
+        let ring = self.rings.get_mut(&of).expect("a ring is there while it has requests");
         if ring.closed {
             return;
         }

@@ -8,13 +8,16 @@ use rustix::io::Errno;
 use super::ops;
 use super::release::Answer;
 use super::request::RingId;
-use super::user;
+use super::user::{self, bytes_of};
 use super::world::World;
 use crate::version::Version;
 use rawring_sys as sys;
 
 /// The release that brought cancelling without an entry.
 const SYNC_CANCEL: Version = Version::new(6, 0);
+
+/// The release that tells what was taken from a ring of buffers.
+const PBUF_STATUS: Version = Version::new(6, 8);
 
 impl World {
     /// # Safety
@@ -41,6 +44,14 @@ impl World {
             sys::IORING_REGISTER_RESIZE_RINGS if count == 1 => unsafe { self.resize(id, fd, arg) },
             sys::IORING_UNREGISTER_EVENTFD if arg == 0 && count == 0 => {
                 self.ring(id).eventfd.take().map(drop).ok_or(Errno::NXIO)
+            }
+            // SAFETY: the caller's promise.
+            sys::IORING_REGISTER_PBUF_RING | sys::IORING_UNREGISTER_PBUF_RING if count == 1 => unsafe {
+                self.buf_ring(id, op, arg)
+            },
+            sys::IORING_REGISTER_PBUF_STATUS if count == 1 && self.config.release().is(PBUF_STATUS) => {
+                // SAFETY: the caller's promise.
+                unsafe { self.buf_ring_status(id, arg) }
             }
             sys::IORING_REGISTER_SYNC_CANCEL if count == 1 && self.config.release().is(SYNC_CANCEL) => {
                 // SAFETY: the caller's promise.
@@ -112,6 +123,37 @@ impl World {
         let owned = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().map_err(|_| Errno::BADF)?;
         self.ring(id).eventfd = Some(owned);
         Ok(())
+    }
+
+    /// Makes a ring of provided buffers, or ends one.
+    ///
+    /// # Safety
+    ///
+    /// `arg` is the address of a request, and the entries that it names stay until the group is gone.
+    unsafe fn buf_ring(&mut self, id: RingId, op: u32, arg: u64) -> Result<(), Errno> {
+        // SAFETY: the caller's promise.
+        let request: sys::io_uring_buf_reg = unsafe { user::read_struct(arg) }?;
+        let release = self.config.release();
+        let groups = &mut self.ring(id).groups;
+        if op == sys::IORING_REGISTER_PBUF_RING {
+            groups.register(&request, |since| release.is(since))
+        } else {
+            groups.unregister(&request)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `arg` is the address of a status.
+    unsafe fn buf_ring_status(&mut self, id: RingId, arg: u64) -> Result<(), Errno> {
+        // SAFETY: the caller's promise.
+        let mut status: sys::io_uring_buf_status = unsafe { user::read_struct(arg) }?;
+        if status.resv != [0; 8] {
+            return Err(Errno::INVAL);
+        }
+        status.head = self.ring(id).groups.head(status.buf_group)?.into();
+        // SAFETY: the caller's promise.
+        unsafe { user::write(arg, &bytes_of(&status)) }
     }
 
     /// What the kernel says of itself: answers a list of questions.

@@ -115,6 +115,8 @@ impl World {
     pub(super) fn close(&mut self, fd: RawFd) {
         if let Some(ring) = self.numbers.remove(&fd).and_then(|id| self.rings.get_mut(&id)) {
             ring.closed = true;
+            // Their entries may be gone before what is in flight is.
+            ring.groups.clear();
         }
         self.activity();
     }

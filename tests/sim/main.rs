@@ -3,6 +3,7 @@
 //! Positions start at `u32::MAX - 1`, so that every test passes the wrap. Every failure names its seed.
 
 mod adversary;
+mod buf_ring;
 mod cancel;
 mod chain;
 #[path = "../common/mod.rs"]

@@ -1,11 +1,13 @@
-//! Provided buffers of the old kind: groups of buffers that entries fill (`PROVIDE_BUFFERS`), and of which operations
-//! with `IOSQE_BUFFER_SELECT` take one when they need it.
+//! Provided buffers: groups from which operations with `IOSQE_BUFFER_SELECT` take one, or a bundle, when they need it. Of
+//! the old kind, which entries fill (`PROVIDE_BUFFERS`), or rings in memory of the user.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use rustix::io::Errno;
 
+use super::buf_ring::BufRing;
 use super::{Operation, Outcome, Prepare, Progress, Turn};
+use crate::version::Version;
 use rawring_sys as sys;
 
 /// The most buffers in a group.
@@ -14,36 +16,119 @@ const MAX: usize = 1 << 16;
 /// A buffer that nobody uses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Buffer {
-    id: u16,
+    pub(super) id: u16,
     pub(super) address: u64,
     pub(super) len: usize,
 }
 
-impl Buffer {
-    /// The flags of a completion that tell which buffer was used.
-    pub(super) fn flags(self) -> u32 {
-        sys::IORING_CQE_F_BUFFER | u32::from(self.id) << sys::IORING_CQE_BUFFER_SHIFT
-    }
+/// Buffers of one number.
+#[derive(Debug)]
+enum Group {
+    List(VecDeque<Buffer>),
+    Ring(BufRing),
 }
 
 /// The groups of a ring.
 #[derive(Debug, Default)]
-pub(in super::super) struct Groups(BTreeMap<u16, VecDeque<Buffer>>);
+pub(in super::super) struct Groups(BTreeMap<u16, Group>);
 
 impl Groups {
-    /// Takes the buffer that was provided first.
-    pub(super) fn pick(&mut self, group: u16) -> Option<Buffer> {
-        self.0.get_mut(&group)?.pop_front()
+    /// The next buffers of a group, at most `most`. They have to be given back, or committed.
+    pub(super) fn pick(&mut self, group: u16, most: u16) -> Vec<Buffer> {
+        match self.0.get_mut(&group) {
+            None => Vec::new(),
+            // Several at once only a ring gives.
+            Some(Group::List(buffers)) => buffers.pop_front().into_iter().collect(),
+            Some(Group::Ring(ring)) => (0..most).map_while(|nth| ring.peek(nth)).collect(),
+        }
     }
 
     /// Puts back what was picked and not used.
-    pub(super) fn give_back(&mut self, group: u16, buffer: Buffer) {
-        self.0.entry(group).or_default().push_front(buffer);
+    pub(super) fn give_back(&mut self, group: u16, picked: &[Buffer]) {
+        if let Some(Group::List(buffers)) = self.0.get_mut(&group) {
+            picked.iter().rev().for_each(|&buffer| buffers.push_front(buffer));
+        }
+    }
+
+    /// How much of a buffer is written by who fills so much of it.
+    pub(super) fn lends(&self, group: u16, buffer: Buffer, filled: usize) -> usize {
+        match self.0.get(&group) {
+            Some(Group::Ring(ring)) => ring.lends(buffer, filled),
+            _ => buffer.len,
+        }
+    }
+
+    /// Whether what a worker picks is used up whatever comes of it.
+    pub(super) fn is_ring(&self, group: u16) -> bool {
+        matches!(self.0.get(&group), Some(Group::Ring(_)))
+    }
+
+    /// Uses up what was picked, with so many bytes in it, and tells the flags of the completion.
+    pub(super) fn commit(&mut self, group: u16, picked: &[Buffer], bytes: usize) -> u32 {
+        let Some(first) = picked.first() else { return 0 };
+        let more = match self.0.get_mut(&group) {
+            Some(Group::Ring(ring)) => ring.commit(picked.len() as u16, bytes),
+            _ => false,
+        };
+        let id = u32::from(first.id) << sys::IORING_CQE_BUFFER_SHIFT;
+        sys::IORING_CQE_F_BUFFER | id | if more { sys::IORING_CQE_F_BUF_MORE } else { 0 }
+    }
+
+    /// Makes a group whose buffers are in a ring.
+    pub(in super::super) fn register(
+        &mut self,
+        request: &sys::io_uring_buf_reg,
+        knows: impl Fn(Version) -> bool,
+    ) -> Result<(), Errno> {
+        let ring = BufRing::new(request, knows)?;
+        match self.0.get(&request.bgid) {
+            Some(Group::List(buffers)) if buffers.is_empty() => {}
+            None => {}
+            _ => return Err(Errno::EXIST),
+        }
+        self.0.insert(request.bgid, Group::Ring(ring));
+        Ok(())
+    }
+
+    pub(in super::super) fn unregister(&mut self, request: &sys::io_uring_buf_reg) -> Result<(), Errno> {
+        if request.resv != [0; 5] || request.flags != 0 {
+            return Err(Errno::INVAL);
+        }
+        self.head(request.bgid.into())?;
+        self.0.remove(&request.bgid);
+        Ok(())
+    }
+
+    /// How many buffers of a ring were taken.
+    pub(in super::super) fn head(&self, group: u32) -> Result<u16, Errno> {
+        match u16::try_from(group).ok().and_then(|group| self.0.get(&group)) {
+            Some(Group::Ring(ring)) => Ok(ring.head),
+            Some(Group::List(_)) => Err(Errno::INVAL),
+            None => Err(Errno::NOENT),
+        }
+    }
+
+    /// Whether there can be a buffer of this number in a ring.
+    pub(in super::super) fn may_have(&self, id: u16) -> bool {
+        self.0.values().any(|group| matches!(group, Group::Ring(ring) if ring.may_have(id)))
+    }
+
+    /// Nothing is picked any more.
+    pub(in super::super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The list under this number.
+    fn list(&mut self, group: u16) -> Result<&mut VecDeque<Buffer>, Errno> {
+        match self.0.entry(group).or_insert_with(|| Group::List(VecDeque::new())) {
+            Group::List(buffers) => Ok(buffers),
+            Group::Ring(_) => Err(Errno::INVAL),
+        }
     }
 
     /// Adds buffers that lie one behind the other. More than fit are left out.
     fn provide(&mut self, group: u16, first: u16, count: usize, address: u64, len: usize) -> Result<u32, Errno> {
-        let buffers = self.0.entry(group).or_default();
+        let buffers = self.list(group)?;
         if buffers.len() == MAX {
             return Err(Errno::OVERFLOW);
         }
@@ -56,7 +141,10 @@ impl Groups {
 
     /// Takes up to `count` away and tells how many.
     fn remove(&mut self, group: u16, count: usize) -> Result<u32, Errno> {
-        let buffers = self.0.get_mut(&group).ok_or(Errno::NOENT)?;
+        if !self.0.contains_key(&group) {
+            return Err(Errno::NOENT);
+        }
+        let buffers = self.list(group)?;
         let count = count.min(buffers.len());
         buffers.drain(..count);
         Ok(count as u32)

@@ -4,6 +4,7 @@
 //! its [`Turn`]. What the kernel checks when it consumes an entry is checked in `prepare`; argument structs are read
 //! there, too, and never again.
 
+mod buf_ring;
 mod buffers;
 mod connect;
 mod file;

@@ -29,7 +29,7 @@ enum Shape {
     MultiMessage(Frame),
 }
 
-const FLAGS: u16 = sys::IORING_RECVSEND_POLL_FIRST | sys::IORING_RECV_MULTISHOT;
+const FLAGS: u16 = sys::IORING_RECVSEND_POLL_FIRST | sys::IORING_RECV_MULTISHOT | sys::IORING_RECVSEND_BUNDLE;
 
 pub(super) fn prepare(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
     let sys::io_uring_sqe { opcode, ioprio, addr, len, off, op_flags, file_index: limit, .. } = cx.sqe;
@@ -43,6 +43,9 @@ pub(super) fn prepare(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno>
         return Err(Errno::INVAL);
     }
     let message = opcode == sys::IORING_OP_RECVMSG;
+    if message && ioprio & sys::IORING_RECVSEND_BUNDLE != 0 {
+        return Err(Errno::INVAL);
+    }
     if limit != 0 && (!multi || message) {
         return Err(Errno::INVAL);
     }

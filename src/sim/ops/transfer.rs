@@ -17,6 +17,9 @@ const MAX_TRANSFER: usize = 0x7fff_f000;
 /// The most parts.
 const MAX_PARTS: usize = 1024;
 
+/// The most buffers of a bundle, here. A kernel takes up to 256.
+const MAX_BUNDLE: usize = 4;
+
 /// One part of the user's memory.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
@@ -92,8 +95,8 @@ impl Sink {
 pub(super) enum Room {
     /// To what the entry names.
     Lent(Sink),
-    /// To a buffer of this group, of which no more than `most` is used, if that is not 0.
-    Group { group: u16, most: usize },
+    /// To a buffer of this group, of which no more than `most` is used, if that is not 0; or to several.
+    Group { group: u16, most: usize, bundle: bool },
 }
 
 /// What became of an attempt to receive.
@@ -110,7 +113,9 @@ impl Room {
     /// Makes room for what an entry with `IOSQE_BUFFER_SELECT` wants, or for what it names itself.
     pub(super) fn of(cx: &mut Prepare<'_>, parts: &[Part]) -> Room {
         if cx.sqe.flags & sys::IOSQE_BUFFER_SELECT != 0 {
-            return Room::Group { group: cx.sqe.buf_index, most: parts.iter().map(|part| part.len).sum() };
+            let bundles = cx.sqe.opcode == sys::IORING_OP_RECV && cx.sqe.ioprio & sys::IORING_RECVSEND_BUNDLE != 0;
+            let most = parts.iter().map(|part| part.len).sum();
+            return Room::Group { group: cx.sqe.buf_index, most, bundle: bundles };
         }
         Room::Lent(Sink::lend(cx, parts))
     }
@@ -145,20 +150,27 @@ impl Room {
                     Landed { len: bytes.len(), full, flags: 0 }
                 })
             }
-            Room::Group { group, most } => {
-                let Some(buffer) = turn.groups().pick(group) else { return Attempt::Ready(Err(Errno::NOBUFS)) };
-                let len = if most == 0 { buffer.len } else { buffer.len.min(most) };
+            Room::Group { group, most, bundle } => {
+                // As many as a kernel might guess.
+                let count = if bundle { 1 + turn.world.rng.below(MAX_BUNDLE) as u16 } else { 1 };
+                let picked = turn.groups().pick(group, count);
+                if picked.is_empty() {
+                    return Attempt::Ready(Err(Errno::NOBUFS));
+                }
+                let room: usize = picked.iter().map(|buffer| buffer.len).sum();
+                let len = if most == 0 { room } else { room.min(most) };
                 let attempt = call(turn, len);
+                let keep = keep || turn.request.has(sys::IOSQE_ASYNC) && turn.groups().is_ring(group);
                 match attempt {
                     Attempt::Ready(Ok(Received { bytes, full })) if keep || !bytes.is_empty() => {
-                        Attempt::Ready(fill(turn, group, buffer, &bytes).map(|flags| Landed {
+                        Attempt::Ready(fill(turn, group, &picked, &bytes).map(|flags| Landed {
                             len: bytes.len(),
                             full,
                             flags,
                         }))
                     }
                     other => {
-                        turn.groups().give_back(group, buffer);
+                        turn.groups().give_back(group, &picked);
                         other.map(|Received { bytes, full }| Landed { len: bytes.len(), full, flags: 0 })
                     }
                 }
@@ -167,16 +179,22 @@ impl Room {
     }
 }
 
-/// Writes into a buffer that was picked, and tells the flags that name it.
-fn fill(turn: &mut Turn<'_>, group: u16, buffer: Buffer, bytes: &[u8]) -> Result<u32, Errno> {
-    match turn.output(buffer.address, buffer.len) {
-        Ok(output) => {
-            turn.write(output, 0, bytes);
-            Ok(buffer.flags())
+/// Writes into the buffers that were picked, as many as it takes, and tells the flags that name the first.
+fn fill(turn: &mut Turn<'_>, group: u16, picked: &[Buffer], bytes: &[u8]) -> Result<u32, Errno> {
+    let mut rest = bytes;
+    let mut used = 0;
+    while used == 0 || !rest.is_empty() {
+        let buffer = picked[used];
+        let (now, later) = rest.split_at(rest.len().min(buffer.len));
+        let len = turn.groups().lends(group, buffer, now.len());
+        match turn.output(buffer.address, len) {
+            Ok(output) => turn.write(output, 0, now),
+            Err(errno) => {
+                turn.groups().give_back(group, picked);
+                return Err(errno);
+            }
         }
-        Err(errno) => {
-            turn.groups().give_back(group, buffer);
-            Err(errno)
-        }
+        (rest, used) = (later, used + 1);
     }
+    Ok(turn.groups().commit(group, &picked[..used], bytes.len()))
 }
