@@ -29,20 +29,54 @@ impl Handle {
     }
 }
 
-/// A place in the table of the thread that made the ring, taken until this is dropped.
+/// The calling thread. Asked on every entrance by index, so it is kept where it costs a load.
+#[inline(always)]
+pub(crate) fn here() -> ThreadId {
+    thread_local! {
+        static HERE: ThreadId = std::thread::current().id();
+    }
+    HERE.with(|id| *id)
+}
+
+/// A place in a thread's table, taken until this is dropped.
 ///
 /// On another thread dropping it does nothing: the place goes with its thread and the whole table.
+#[derive(Debug)]
 pub(crate) struct Place {
     index: u32,
     thread: ThreadId,
     /// A forked child's thread has the same number as the one that it is a copy of, and an empty table.
     process: Pid,
+    /// The descriptor by which the place is given back, if the ring has one, which then outlives this.
+    fd: Option<RawFd>,
 }
 
 impl Place {
-    /// A place that the calling thread has just taken.
+    /// The place of a ring without descriptor, which the calling thread has just taken.
     pub(crate) fn taken(index: u32) -> Self {
-        Place { index, thread: std::thread::current().id(), process: getpid() }
+        Place { index, thread: here(), process: getpid(), fd: None }
+    }
+
+    /// Takes a place for a ring that has a descriptor: this one, or any.
+    ///
+    /// # Safety
+    ///
+    /// `fd` is the ring's descriptor, and stays so until the place is dropped. `register` makes calls of
+    /// `io_uring_register` on that ring.
+    pub(crate) unsafe fn take(
+        fd: RawFd,
+        index: Option<u32>,
+        register: impl FnOnce(u32, *mut core::ffi::c_void, u32) -> Result<u32, Errno>,
+    ) -> Result<Self, Errno> {
+        let mut update = sys::io_uring_rsrc_update {
+            offset: index.unwrap_or(u32::MAX),
+            data: fd as u64,
+            ..sys::io_uring_rsrc_update::ZERO
+        };
+        register(sys::IORING_REGISTER_RING_FDS, (&raw mut update).cast(), 1)?;
+        let mut place = Place::taken(update.offset);
+        place.fd = Some(fd);
+        Ok(place)
     }
 
     pub(crate) fn index(&self) -> RawFd {
@@ -53,8 +87,14 @@ impl Place {
         self.thread
     }
 
+    /// Whether this is the thread whose table it is in, or a copy of it in a forked child.
+    #[inline(always)]
+    pub(crate) fn is_on_this_thread(&self) -> bool {
+        self.thread == here()
+    }
+
     fn is_here(&self) -> bool {
-        self.thread == std::thread::current().id() && self.process == getpid()
+        self.is_on_this_thread() && self.process == getpid()
     }
 }
 
@@ -64,10 +104,14 @@ impl Drop for Place {
             return;
         }
         let mut update = sys::io_uring_rsrc_update { offset: self.index, ..Default::default() };
-        let op = sys::IORING_UNREGISTER_RING_FDS | sys::IORING_REGISTER_USE_REGISTERED_RING;
+        let op = sys::IORING_UNREGISTER_RING_FDS;
+        let (ring, op) = match self.fd {
+            Some(fd) => (fd, op),
+            None => (self.index(), op | sys::IORING_REGISTER_USE_REGISTERED_RING),
+        };
         // Restrictions of the ring may forbid it. The place then goes with its thread, too.
         // SAFETY: the argument is one update, read and written during the call. The operation acts on the calling
         // task's table, where the place is ours.
-        let _ = unsafe { sys::io_uring_register(self.index(), op, (&raw mut update).cast(), 1) };
+        let _ = unsafe { sys::io_uring_register(ring, op, (&raw mut update).cast(), 1) };
     }
 }

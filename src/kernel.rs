@@ -76,14 +76,15 @@ impl Entrance {
         &self.kernel
     }
 
-    /// `io_uring_enter`.
+    /// `io_uring_enter`, by the ring's own name or by an index.
     ///
     /// # Safety
     ///
-    /// As for [`sys::io_uring_enter`].
+    /// As for [`sys::io_uring_enter`]; the index, if any, is one of this ring in the calling thread's table.
     #[inline(always)]
     pub(crate) unsafe fn enter(
         &self,
+        index: Option<RawFd>,
         to_submit: u32,
         min_complete: u32,
         flags: u32,
@@ -96,7 +97,7 @@ impl Entrance {
             return unsafe { sim.enter(self.raw, to_submit, min_complete, flags, arg, size) };
         }
         // SAFETY: the caller's promise.
-        unsafe { sys::io_uring_enter(self.raw, to_submit, min_complete, flags, arg, size) }
+        unsafe { sys::io_uring_enter(index.unwrap_or(self.raw), to_submit, min_complete, flags, arg, size) }
     }
 
     /// `io_uring_register`, of this ring.

@@ -5,15 +5,31 @@
 //! ring is meant. A kernel without a registration answers `EINVAL`; whether it has one, and since when others do, says
 //! [`Probe::registration`](crate::probe::Probe::registration).
 
+mod cancel;
+mod clock;
+mod eventfd;
 mod file_table;
 mod files;
+mod message;
+mod napi;
+mod personality;
+mod restrictions;
+mod rings;
 mod table;
 mod tags;
+mod workers;
 
+pub use cancel::CancelRequest;
 pub use file_table::FileTable;
 pub use files::FilesError;
+pub use message::send_message;
+pub use napi::{Napi, Tracking};
+pub use personality::Personality;
+pub use restrictions::Restrictions;
+pub use rings::RegisteredRing;
 pub use table::{Count, Registration, RegistrationInfo, RingState};
 pub use tags::Tag;
+pub use workers::WorkerLimits;
 
 mod buffer;
 mod buffer_error;
@@ -32,8 +48,6 @@ pub use region::{NoSuchWait, RegionMemory, RegisteredWait};
 mod resize;
 
 pub use resize::{Resize, ResizeError};
-
-use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
@@ -73,25 +87,5 @@ impl Ring {
     pub fn enable(&mut self) -> Result<(), Errno> {
         // SAFETY: the operation takes no argument and names no memory.
         unsafe { self.register_raw(sys::IORING_REGISTER_ENABLE_RINGS, core::ptr::null_mut(), 0) }.map(drop)
-    }
-
-    /// Has the kernel signal `eventfd` whenever it posts a completion. `None` undoes it.
-    ///
-    /// A signal says "look", no more: it may come without a completion, and one signal may stand for many.
-    ///
-    /// # Errors
-    ///
-    /// `EBUSY` if one is registered already, `ENXIO` if there is none to undo, `EEXIST` as for submitting.
-    pub fn register_eventfd(&mut self, eventfd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
-        match eventfd {
-            Some(fd) => {
-                let mut raw = fd.as_raw_fd();
-                // SAFETY: the argument is one descriptor, read during the call; the kernel takes a reference to it.
-                unsafe { self.register_raw(sys::IORING_REGISTER_EVENTFD, (&raw mut raw).cast(), 1) }
-            }
-            // SAFETY: the operation takes no argument and names no memory.
-            None => unsafe { self.register_raw(sys::IORING_UNREGISTER_EVENTFD, core::ptr::null_mut(), 0) },
-        }
-        .map(drop)
     }
 }

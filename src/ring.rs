@@ -115,7 +115,7 @@ impl Ring {
             Handle::Fd(_) => (0, None),
             Handle::Registered(place) => (sys::IORING_ENTER_REGISTERED_RING, Some(place.thread())),
         };
-        let submit = Side { sq, entrance, enter_flags, owner, stale: false };
+        let submit = Side { sq, entrance, enter_flags, owner, shortcut: None, stale: false };
         Ring {
             submit,
             cq,

@@ -4,6 +4,7 @@ use std::thread::ThreadId;
 
 use rustix::io::Errno;
 
+use crate::handle::{Place, here};
 use crate::kernel::Entrance;
 use crate::queue::{Enter, NoSlot, Sq};
 use crate::sqe::{RawSqe, Sqe, Sqe128};
@@ -20,6 +21,9 @@ pub(crate) struct Side {
     pub(crate) enter_flags: u32,
     /// The only thread on which the entrance leads to this ring, for an index.
     pub(crate) owner: Option<ThreadId>,
+    /// The place in a thread's table by which that thread enters instead. See
+    /// [`Ring::register_ring_fd`](crate::Ring::register_ring_fd).
+    pub(crate) shortcut: Option<Place>,
     /// The kernel has resized the queues, and the new ones are not mapped yet.
     pub(crate) stale: bool,
 }
@@ -44,7 +48,10 @@ impl Side {
         if let Some(owner) = self.owner {
             check_owner(owner)?;
         }
+        let index = self.shortcut.as_ref().filter(|place| place.is_on_this_thread()).map(Place::index);
+        let named = if index.is_some() { sys::IORING_ENTER_REGISTERED_RING } else { self.enter_flags };
         let Enter { to_submit, min_complete, flags } = enter;
+        let flags = flags | named;
         let (arg, size, ext) = match arg {
             Argument::None => (core::ptr::null(), 0, 0),
             Argument::Given(arg) => (core::ptr::from_ref(arg).cast(), size_of_val(arg), sys::IORING_ENTER_EXT_ARG),
@@ -54,10 +61,10 @@ impl Side {
                 sys::IORING_ENTER_EXT_ARG | sys::IORING_ENTER_EXT_ARG_REG,
             ),
         };
-        // SAFETY: the entrance is this ring's. What the entries name is the business of the door that took them. `arg`, if
+        // SAFETY: the entrance is this ring's, and so is the index on this thread. What the entries name is the business of the door that took them. `arg`, if
         // any, is a valid argument of the size given, and the call reads it only while it runs; or it is an offset, which
         // the kernel holds against the region that it has for this ring.
-        let taken = unsafe { self.entrance.enter(to_submit, min_complete, flags | ext | self.enter_flags, arg, size) }?;
+        let taken = unsafe { self.entrance.enter(index, to_submit, min_complete, flags | ext, arg, size) }?;
         self.sq.taken(taken);
         Ok(taken)
     }
@@ -324,7 +331,7 @@ impl Submissions<'_> {
 
 #[cold]
 pub(crate) fn check_owner(owner: ThreadId) -> Result<(), Errno> {
-    if std::thread::current().id() == owner { Ok(()) } else { Err(Errno::BADF) }
+    if here() == owner { Ok(()) } else { Err(Errno::BADF) }
 }
 
 impl core::fmt::Debug for Submissions<'_> {

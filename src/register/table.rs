@@ -113,6 +113,22 @@ const fn size<T>() -> Count {
     Count::Size(size_of::<T>() as u32)
 }
 
+/// A path without the generic arguments of its last part.
+const fn without_arguments(path: &str) -> &str {
+    let bytes = path.as_bytes();
+    let mut end = 0;
+    while end < bytes.len() && bytes[end] != b'<' {
+        end += 1;
+    }
+    if end == bytes.len() {
+        return path;
+    }
+    match core::str::from_utf8(bytes.split_at(end - "::".len()).0) {
+        Ok(path) => path,
+        Err(_) => panic!("a path of this crate is ASCII"),
+    }
+}
+
 macro_rules! registrations {
     ($(
         $name:ident = $kernel:ident, $since:literal, $argument:literal, $count:expr,
@@ -138,7 +154,7 @@ macro_rules! registrations {
                     item: {
                         // An item that goes away or changes its name takes its row along.
                         let _ = $item;
-                        stringify!($item)
+                        without_arguments(stringify!($item))
                     },
                 }, )*
             ];
@@ -162,15 +178,15 @@ registrations! {
 
     FILES_UPDATE = IORING_REGISTER_FILES_UPDATE, "5.5", "io_uring_rsrc_update", Elements, Any, "", Ring::update_files;
 
-    EVENTFD_ASYNC = IORING_REGISTER_EVENTFD_ASYNC, "5.6", "int", Exactly(1), Any, "", Ring::register_raw;
+    EVENTFD_ASYNC = IORING_REGISTER_EVENTFD_ASYNC, "5.6", "int", Exactly(1), Any, "", Ring::register_eventfd_async;
 
     PROBE = IORING_REGISTER_PROBE, "5.6", "io_uring_probe", Elements, Any, "", crate::probe::Probe::of;
 
-    PERSONALITY = IORING_REGISTER_PERSONALITY, "5.6", "", Exactly(0), Any, "", Ring::register_raw;
-    UNREGISTER_PERSONALITY = IORING_UNREGISTER_PERSONALITY, "5.6", "", Id, Any, "", Ring::register_raw;
+    PERSONALITY = IORING_REGISTER_PERSONALITY, "5.6", "", Exactly(0), Any, "", Ring::register_personality;
+    UNREGISTER_PERSONALITY = IORING_UNREGISTER_PERSONALITY, "5.6", "", Id, Any, "", Ring::unregister_personality;
 
     RESTRICTIONS = IORING_REGISTER_RESTRICTIONS, "5.10", "io_uring_restriction", Elements, Disabled, "7.0",
-        Ring::register_raw;
+        Ring::restrict;
 
     ENABLE_RINGS = IORING_REGISTER_ENABLE_RINGS, "5.10", "", Exactly(0), Disabled, "", Ring::enable;
 
@@ -184,14 +200,14 @@ registrations! {
     BUFFERS_UPDATE = IORING_REGISTER_BUFFERS_UPDATE, "5.13", "io_uring_rsrc_update2",
         size::<sys::io_uring_rsrc_update2>(), Any, "", Ring::clear_buffers;
 
-    IOWQ_AFF = IORING_REGISTER_IOWQ_AFF, "5.14", "cpu_set_t", Bytes, Any, "", Ring::register_raw;
-    UNREGISTER_IOWQ_AFF = IORING_UNREGISTER_IOWQ_AFF, "5.14", "", Exactly(0), Any, "", Ring::register_raw;
+    IOWQ_AFF = IORING_REGISTER_IOWQ_AFF, "5.14", "cpu_set_t", Bytes, Any, "", Ring::register_worker_affinity;
+    UNREGISTER_IOWQ_AFF = IORING_UNREGISTER_IOWQ_AFF, "5.14", "", Exactly(0), Any, "", Ring::unregister_worker_affinity;
     IOWQ_MAX_WORKERS = IORING_REGISTER_IOWQ_MAX_WORKERS, "5.15", "unsigned int[2]", Exactly(2), Any, "",
-        Ring::register_raw;
+        Ring::limit_workers;
 
-    RING_FDS = IORING_REGISTER_RING_FDS, "5.18", "io_uring_rsrc_update", Elements, Any, "", Ring::register_raw;
+    RING_FDS = IORING_REGISTER_RING_FDS, "5.18", "io_uring_rsrc_update", Elements, Any, "", Ring::register_ring_fd;
     UNREGISTER_RING_FDS = IORING_UNREGISTER_RING_FDS, "5.18", "io_uring_rsrc_update", Elements, Any, "",
-        Ring::register_raw;
+        Ring::unregister_ring_fd;
 
     PBUF_RING = IORING_REGISTER_PBUF_RING, "5.19", "io_uring_buf_reg", Exactly(1), Any, "",
         BufRingSetup::build;
@@ -199,23 +215,23 @@ registrations! {
         Ring::unregister_buf_ring;
 
     SYNC_CANCEL = IORING_REGISTER_SYNC_CANCEL, "6.0", "io_uring_sync_cancel_reg", Exactly(1), Any, "",
-        Ring::register_raw;
+        Ring::sync_cancel::<crate::op::CancelAny<'static>>;
 
     FILE_ALLOC_RANGE = IORING_REGISTER_FILE_ALLOC_RANGE, "6.0", "io_uring_file_index_range", Exactly(0), Any, "",
         Ring::file_alloc_range;
 
     PBUF_STATUS = IORING_REGISTER_PBUF_STATUS, "6.8", "io_uring_buf_status", Exactly(1), Any, "", Ring::buf_ring_head;
 
-    NAPI = IORING_REGISTER_NAPI, "6.9", "io_uring_napi", Exactly(1), Any, "", Ring::register_raw;
-    UNREGISTER_NAPI = IORING_UNREGISTER_NAPI, "6.9", "io_uring_napi", Exactly(1), Any, "", Ring::register_raw;
+    NAPI = IORING_REGISTER_NAPI, "6.9", "io_uring_napi", Exactly(1), Any, "", Ring::register_napi;
+    UNREGISTER_NAPI = IORING_UNREGISTER_NAPI, "6.9", "io_uring_napi", Exactly(1), Any, "", Ring::unregister_napi;
 
-    CLOCK = IORING_REGISTER_CLOCK, "6.12", "io_uring_clock_register", Exactly(0), Any, "", Ring::register_raw;
+    CLOCK = IORING_REGISTER_CLOCK, "6.12", "io_uring_clock_register", Exactly(0), Any, "", Ring::register_clock;
 
     CLONE_BUFFERS = IORING_REGISTER_CLONE_BUFFERS, "6.12", "io_uring_clone_buffers", Exactly(1), Any, "",
         Ring::clone_buffers;
 
     SEND_MSG_RING = IORING_REGISTER_SEND_MSG_RING, "6.13", "io_uring_sqe", Exactly(1), None, "6.13",
-        Ring::register_raw;
+        crate::register::send_message;
 
     ZCRX_IFQ = IORING_REGISTER_ZCRX_IFQ, "6.15", "io_uring_zcrx_ifq_reg", Exactly(1), Any, "", Ring::register_raw;
 
@@ -255,6 +271,7 @@ mod tests {
             assert!(row.item.contains("::"), "{name}: {} is no path", row.item);
             assert!(row.ring != RingState::None || row.without_ring.is_some(), "{name} would work nowhere");
             assert!(row.without_ring.is_none_or(|release| release >= row.since), "{name}");
+            assert!(!row.item.contains(['<', ' ']), "{name}: {}", row.item);
             // What drops a registration came with what makes it.
             let partner = name.replace("UNREGISTER", "REGISTER");
             let partner = RegistrationInfo::ALL.iter().find(|row| row.name() == partner).expect("a partner");

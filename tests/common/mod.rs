@@ -11,6 +11,7 @@ use std::time::Duration;
 use rawring::flags::{Features, SetupFlags};
 use rawring::op::Nop;
 use rawring::probe::{Probe, Unsupported};
+use rawring::register::Registration;
 use rawring::{OpInfo, Ring, ScopeError, Setup, UserData, Version};
 
 /// Says that a test, or a part of one, was not run. Nothing is skipped without it.
@@ -69,6 +70,12 @@ pub fn has_setup(flags: SetupFlags) -> Result<(), String> {
 pub fn has_feature(feature: Features) -> Result<(), String> {
     let missing = probe().features().find(|flag| !flag.supported && flag.info.bits == u64::from(feature.bits()));
     missing.map_or(Ok(()), |flag| Err(format!("needs {} (Linux {})", flag.info.name, flag.info.since)))
+}
+
+/// Whether the kernel has a registration.
+pub fn has_registration(registration: Registration) -> Result<(), String> {
+    let missing = probe().registration(registration).missing;
+    missing.map_or(Ok(()), |missing| Err(format!("{registration:?}: {missing}")))
 }
 
 /// The release that brought provided-buffer rings, and much else of provided buffers as it is.

@@ -1,0 +1,108 @@
+//! Being told of completions by an eventfd.
+//!
+//! A signal says "look", no more: it may come without a completion, and one signal may stand for many. Whether there are
+//! signals at all can be switched by a word of the completion queue, without a system call; only this side writes it.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use crate::ring::Ring;
+use crate::sync::{Ordering, Word, fence};
+use rawring_sys as sys;
+
+impl Ring {
+    /// Has the kernel signal `eventfd` whenever it posts a completion. `None` undoes it.
+    ///
+    /// Works in every state of a ring. `IORING_REGISTER_EVENTFD`, Linux 5.2.
+    ///
+    /// ```
+    /// use rawring::{Ring, op::Nop};
+    /// use rustix::event::{EventfdFlags, eventfd};
+    ///
+    /// let mut ring = Ring::new(8)?;
+    /// let signal = eventfd(0, EventfdFlags::CLOEXEC)?;
+    /// ring.register_eventfd(Some(std::os::fd::AsFd::as_fd(&signal)))?;
+    /// ring.push(Nop::new())?;
+    /// ring.submit()?;
+    /// let mut count = [0; 8];
+    /// rustix::io::read(&signal, &mut count)?;
+    /// assert!(u64::from_ne_bytes(count) > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// | errno | meaning |
+    /// | --- | --- |
+    /// | `EBUSY` | one is registered already |
+    /// | `ENXIO` | there is none to undo |
+    /// | `EINVAL` | it is no eventfd |
+    /// | `EEXIST`, `EBADF`, `EACCES` | the ring belongs to another thread, or restrictions forbid it |
+    pub fn register_eventfd(&mut self, eventfd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+        match eventfd {
+            Some(fd) => self.signal(sys::IORING_REGISTER_EVENTFD, fd),
+            None => {
+                // SAFETY: the operation takes no argument and names no memory.
+                unsafe { self.register_raw(sys::IORING_UNREGISTER_EVENTFD, core::ptr::null_mut(), 0) }.map(drop)
+            }
+        }
+    }
+
+    /// As [`register_eventfd`](Self::register_eventfd), for the completions that worker threads post: those that happen
+    /// while entries are submitted, or in the task itself, give no signal.
+    ///
+    /// `IORING_REGISTER_EVENTFD_ASYNC`, Linux 5.6.
+    ///
+    /// # Errors
+    ///
+    /// As for `register_eventfd`.
+    pub fn register_eventfd_async(&mut self, eventfd: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.signal(sys::IORING_REGISTER_EVENTFD_ASYNC, eventfd)
+    }
+
+    fn signal(&self, op: u32, eventfd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let mut raw = eventfd.as_raw_fd();
+        // SAFETY: the argument is one descriptor, read during the call; the kernel takes a reference to it.
+        unsafe { self.register_raw(op, (&raw mut raw).cast(), 1) }.map(drop)
+    }
+
+    /// Whether a registered eventfd gets signals. Makes no system call.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` where the kernel has no such switch (it came with Linux 5.8): it signals always.
+    pub fn eventfd_enabled(&self) -> Result<bool, Errno> {
+        // Relaxed: nobody else writes this word.
+        Ok(self.cq_flags()?.load(Ordering::Relaxed) & sys::IORING_CQ_EVENTFD_DISABLED == 0)
+    }
+
+    /// Switches the signals of a registered eventfd off and on again. Makes no system call.
+    ///
+    /// Completions that are posted while it is off are not signalled later. What this returns is how many completions
+    /// are in the queue after the switch: with one or more of them no signal can be relied upon, so reap them before
+    /// waiting.
+    ///
+    /// # Errors
+    ///
+    /// As for [`eventfd_enabled`](Self::eventfd_enabled).
+    pub fn enable_eventfd(&mut self, enabled: bool) -> Result<u32, Errno> {
+        let word = self.cq_flags()?;
+        // Relaxed: nobody else writes this word.
+        let others = word.load(Ordering::Relaxed) & !sys::IORING_CQ_EVENTFD_DISABLED;
+        let bit = if enabled { 0 } else { sys::IORING_CQ_EVENTFD_DISABLED };
+        word.store(others | bit, Ordering::Relaxed);
+        // SeqCst: pairs with the barrier between the kernel's store of the tail and its load of this word
+        // (wq_has_sleeper in io_cqring_wake, before io_eventfd_signal); without it a completion could be posted that
+        // neither the kernel signals nor we see.
+        fence(Ordering::SeqCst);
+        Ok(self.ready())
+    }
+
+    fn cq_flags(&self) -> Result<Word, Errno> {
+        let word = self.map.pointers().cq_flags.ok_or(Errno::OPNOTSUPP)?;
+        // SAFETY: the word is in the mapping, which outlives the result: neither caller keeps it. The kernel accesses it
+        // atomically.
+        Ok(unsafe { Word::new(word.cast()) })
+    }
+}
