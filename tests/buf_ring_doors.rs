@@ -1,6 +1,8 @@
 //! Rings of provided buffers through the safe doors, which know which completion is whose: no `unsafe` in here.
 
 mod common;
+#[path = "common/files.rs"]
+mod files;
 #[path = "common/io.rs"]
 mod io;
 
@@ -8,6 +10,7 @@ use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 
 use common::{has, needs, since};
+use files::Dir;
 use io::{ring, udp_pair};
 use rawring::buf_ring::{BufRing, Delivery};
 use rawring::op::*;
@@ -133,6 +136,24 @@ fn a_scope_delivers_and_its_leases_outlive_it() {
     assert_eq!((first.lent(), delivery.bytes()), (1, 4));
     ring.unregister_buf_ring(first).expect("what is out is ours");
     assert_eq!(&delivery.last().expect("a buffer")[..], b"data");
+}
+
+#[test]
+fn item_20_the_end_of_a_file_gives_its_buffer_back() {
+    needs!(since(STATUS));
+    let (mut ring, bufs) = in_flight(2, 8);
+    let dir = Dir::new("buf-ring-doors");
+    let mut file = dir.file("empty", b"");
+    let mut named = 0;
+    for _ in 0..10 {
+        ring.start(file, |file| ReadProvided::new(&*file, GROUP).offset(0).into()).expect("room");
+        let Event::Done(done) = ring.wait_event().expect("an event") else { panic!("it ends") };
+        assert_eq!(done.cqe.result(), Ok(0));
+        named += u32::from(done.cqe.buffer_id().is_some());
+        file = done.state;
+    }
+    assert!(named > 2, "the end came with a buffer {named} times");
+    end(ring, bufs);
 }
 
 #[test]

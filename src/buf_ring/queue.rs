@@ -92,3 +92,44 @@ impl Queue {
         unsafe { field.write_volatile(len) };
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use core::ptr::NonNull;
+
+    use super::*;
+
+    /// Entries as they lie in memory: the tail in the last two bytes of the first.
+    fn queue(memory: &mut [sys::io_uring_buf; 4], start: u16) -> (Queue, NonNull<sys::io_uring_buf>) {
+        let first = NonNull::from(memory).cast::<sys::io_uring_buf>();
+        // SAFETY: four entries, which the tests keep for as long as the queue; nothing else accesses them meanwhile but
+        // through the same pointer.
+        let queue = unsafe {
+            let tail = NonNull::new_unchecked(&raw mut (*first.as_ptr()).resv);
+            Queue::new(Slots::new(first.cast(), 3, 0), HalfWord::new(tail.cast()), start)
+        };
+        (queue, first)
+    }
+
+    #[test]
+    fn item_19_entry_0_keeps_the_tail_and_a_batch_moves_it_once() {
+        let empty = sys::io_uring_buf { addr: 0, len: 0, bid: 0, resv: 0xabcd };
+        let mut memory = [empty; 4];
+        let (mut queue, first) = queue(&mut memory, 65_533);
+        // SAFETY: valid memory, and no reference to it is in use.
+        let entry = |at: usize| unsafe { first.add(at).read() };
+        for bid in 0..4 {
+            let at = queue.add(100 + u64::from(bid), 8, bid);
+            assert_eq!(at, 65_533_u16.wrapping_add(bid));
+            assert_eq!(entry(0).resv, 0xabcd, "the tail is stored with the batch, and never with an entry");
+        }
+        queue.publish();
+        assert_eq!(entry(0).resv, 1, "65,537 counts as 1");
+        // Position 65,533 is entry 1.
+        assert_eq!([0, 1, 2, 3].map(|at| entry(at).bid), [3, 0, 1, 2]);
+        assert_eq!([0, 1, 2, 3].map(|at| entry(at).addr), [103, 100, 101, 102]);
+        assert!((1..4).all(|at| entry(at).resv == 0xabcd), "nobody's");
+        queue.set_len_at(0, 5);
+        assert_eq!((queue.len_at(0), queue.addr_at(0), entry(0).resv), (5, 103, 1));
+    }
+}

@@ -3,6 +3,7 @@
 //! `fuzz/fuzz_targets/NAME.rs` calls the same function with what libFuzzer comes up with. A file that made it crash is
 //! a test as soon as it lies in `fuzz/seeds/NAME/`: every file there is run.
 
+mod buf_ring;
 #[path = "../common/mod.rs"]
 mod common;
 mod decode;
@@ -67,6 +68,22 @@ fn arbitrary(cases: u32, run: fn(&[u8])) {
         Ok(())
     });
     result.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn buf_ring() {
+    // Inputs ask for every kind of group.
+    common::needs!(common::since(rawring::Version::new(7, 1)).or_else(|_| min_left()));
+    exercise("buf_ring", 3_000, buf_ring::run);
+}
+
+/// Late updates of older releases have it, too, so that only trying tells.
+fn min_left() -> Result<(), String> {
+    use rawring::buf_ring::BufRing;
+    let mut ring = rawring::Ring::new(1).map_err(|error| error.to_string())?;
+    // SAFETY: nothing picks from the group.
+    let setup = unsafe { BufRing::setup(rawring::operand::Group(1), 1, 8).incremental(2) };
+    setup.build(&mut ring).map(drop).map_err(|_| "needs min_left of buffer rings (Linux 7.1)".to_string())
 }
 
 #[test]
