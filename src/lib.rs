@@ -19,7 +19,8 @@
 //!
 //! - [`Setup`] makes a [`Ring`]; [`SetupError`] says why it could not. [`probe`] tells what this kernel can do.
 //! - [`op`] has the operations, one row each of a table; [`operand`] what they take; [`flags`] the bits.
-//! - [`Wait`] says what to wait for, [`Submitted`] what came of it. [`Completions`] iterates over [`Cqe`]s.
+//! - [`Wait`] says what to wait for, [`Submitted`] what came of it; a [`Waker`] ends a wait from another thread.
+//!   [`Completions`] iterates over [`Cqe`]s.
 //! - [`Scope`] and [`InFlight`] are the safe doors for entries that borrow.
 //! - [`buf_ring`] provides buffers from which the kernel picks, and turns completions into leases on what they delivered.
 //! - [`copy`] copies files through a ring; it is the worked example of a pipeline.
@@ -65,6 +66,7 @@ mod tokens;
 mod user_data;
 mod version;
 mod wait;
+mod waker;
 
 pub use control::{ControlMessage, ControlMessages, SendControl};
 pub use cqe::{Cqe, Notification};
@@ -83,3 +85,4 @@ pub use submit::{Reason, Refused, Submissions};
 pub use user_data::UserData;
 pub use version::Version;
 pub use wait::{SigSet, Submitted, Wait, WaitEnd};
+pub use waker::Waker;

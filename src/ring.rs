@@ -21,6 +21,7 @@ use crate::setup::{Setup, SetupError};
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Refused, Side, Submissions};
 use crate::wait::{Argument, Submitted, Wait, WaitEnd};
+use crate::waker::Wakeable;
 use rawring_sys as sys;
 
 /// An io_uring.
@@ -52,6 +53,7 @@ pub struct Ring {
     pub(crate) cq: Cq,
     /// Completions that a scope met and that are not its own. See [`Ring::completions`].
     stash: VecDeque<Cqe>,
+    pub(crate) wakeable: Option<Wakeable>,
     /// Unmapped before the descriptor in `handle` closes.
     pub(crate) map: sys::RingMap,
     pub(crate) handle: Handle,
@@ -120,6 +122,7 @@ impl Ring {
             submit,
             cq,
             stash: VecDeque::new(),
+            wakeable: None,
             map,
             handle,
             buffers: BufferTable::default(),
@@ -227,7 +230,16 @@ impl Ring {
         self.mapped()?;
         // What `pop` consumed must make room before the kernel is asked for more.
         self.cq.publish();
+        if self.wakeable.is_some() {
+            return self.submit_wakeable(wait);
+        }
         let want = if self.cq.ready() >= wait.want { 0 } else { wait.want };
+        self.enter_for(wait, want)
+    }
+
+    /// Submits, and waits until `want` slots of the completion queue are filled.
+    #[inline(always)]
+    pub(crate) fn enter_for(&mut self, wait: &Wait<'_>, want: u32) -> Result<Submitted, Errno> {
         let Some(enter) = self.submit.sq.plan(want, wait.flags(want)) else {
             return Ok(Submitted { entries: 0, wait: WaitEnd::Ready });
         };

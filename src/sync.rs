@@ -69,7 +69,9 @@ impl Word {
     /// Clears bits of a word that the other side sets bits of.
     pub(crate) fn clear(self, bits: u32) {
         // SAFETY: valid by the type's invariant; the access is atomic, as are the kernel's.
-        unsafe { self.0.as_ref() }.fetch_and(!bits, Ordering::Relaxed);
+        let word = unsafe { self.0.as_ref() };
+        // Relaxed: the bits are gone at some time; nothing else depends on when.
+        word.fetch_and(!bits, Ordering::Relaxed);
     }
 }
 

@@ -74,6 +74,15 @@ impl UserData {
 
     /// The value of the fillers in mixed submission queues, which are nobody's: that of a slot that there is not.
     pub(crate) const FILLER: UserData = UserData::token(Self::MAX_SLOT + 1, 0);
+
+    /// The value of the messages by which wakers end waits, of that slot as well.
+    pub(crate) const WAKE: UserData = UserData::token(Self::MAX_SLOT + 1, 1);
+
+    /// Whether this is one of the two above.
+    #[inline(always)]
+    pub(crate) const fn is_hidden(self) -> bool {
+        self.0 == Self::FILLER.0 || self.0 == Self::WAKE.0
+    }
 }
 
 impl From<u64> for UserData {

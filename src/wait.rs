@@ -1,6 +1,6 @@
 //! How long a submission waits for completions, and how the wait ended.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::flags::EnterFlags;
 use crate::operand::Timespec;
@@ -11,7 +11,7 @@ use rawring_sys as sys;
 ///
 /// ```
 /// use rawring::{Ring, Wait, WaitEnd};
-/// use std::time::Duration;
+/// use std::time::{Duration, Instant};
 ///
 /// let mut ring = Ring::new(8)?;
 /// let outcome = ring.submit_with(&Wait::new(1).timeout(Duration::from_millis(1)))?;
@@ -102,6 +102,30 @@ impl<'a> Wait<'a> {
         self
     }
 
+    /// When it is over at the latest. A deadline is taken for one of the monotonic clock.
+    pub(crate) fn end(&self) -> Option<Instant> {
+        let Timespec { seconds, nanoseconds } = self.timeout?;
+        // What is no time at all, the kernel refuses at the first slice.
+        let span = Duration::new(seconds.try_into().unwrap_or(0), nanoseconds.try_into().unwrap_or(0));
+        if self.extra & sys::IORING_ENTER_ABS_TIMER == 0 {
+            return Instant::now().checked_add(span);
+        }
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32);
+        Instant::now().checked_add(span.saturating_sub(now))
+    }
+
+    /// A part of it, no longer than `span`, and over at `end`.
+    pub(crate) fn slice(&self, span: Duration, end: Option<Instant>) -> Self {
+        let left = end.map_or(span, |end| span.min(end.saturating_duration_since(Instant::now())));
+        Wait { min_wait_usec: 0, ..self.clone() }.timeout(left)
+    }
+
+    /// Whether what ends it is in the ring's region.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.registered.is_some()
+    }
+
     /// The flags for a call that waits for `want` more. Those that only make sense while waiting are left out when it
     /// does not.
     #[inline(always)]
@@ -164,6 +188,8 @@ pub enum WaitEnd {
     TimedOut,
     /// A signal came first.
     Interrupted,
+    /// A [`Waker`](crate::Waker) ended it, or kept it from beginning. There may be completions as well.
+    Woken,
     /// Fewer completions than wanted are there, and the kernel did not say why: it reports the end of a wait only if it
     /// took no entries and the completion queue is empty. Reap, and wait again.
     Short,

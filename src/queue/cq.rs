@@ -15,8 +15,9 @@ pub(crate) struct Cq {
     overflow: Word,
     slots: Slots<sys::io_uring_cqe>,
     mixed: bool,
-    /// The submission queue has fillers, which complete if the chain that they are in fails.
-    fillers: bool,
+    /// There may be completions that nobody is to see: of fillers in the submission queue, which complete if the chain that
+    /// they are in fails, and messages of wakers.
+    hides: bool,
     /// Our head: everything before it was consumed.
     at: Pos,
     /// The head that the kernel sees.
@@ -31,11 +32,11 @@ pub(crate) struct CqWords {
 }
 
 impl Cq {
-    pub(crate) fn new(words: CqWords, slots: Slots<sys::io_uring_cqe>, mixed: bool, fillers: bool) -> Self {
+    pub(crate) fn new(words: CqWords, slots: Slots<sys::io_uring_cqe>, mixed: bool, hides: bool) -> Self {
         let CqWords { head, tail, overflow } = words;
         // Relaxed: nobody else writes our head.
         let at = Pos(head.load(Ordering::Relaxed));
-        Cq { head, tail, overflow, slots, mixed, fillers, at, published: at }
+        Cq { head, tail, overflow, slots, mixed, hides, at, published: at }
     }
 
     /// Goes on in other memory, to which the kernel has moved what was in the queue, each completion at its position.
@@ -53,9 +54,7 @@ impl Cq {
         (self.head, self.tail, self.overflow) = (words.head, words.tail, words.overflow);
         self.slots = slots;
         // What was consumed since the kernel looked is consumed there, too.
-        // Release: as in `publish`.
-        self.head.store(self.at.0, Ordering::Release);
-        self.published = self.at;
+        self.store_head();
     }
 
     /// The kernel's tail, and with it the entries before it.
@@ -74,6 +73,30 @@ impl Cq {
             ready if ready <= self.slots.len() => ready,
             _ => 0,
         }
+    }
+
+    /// From now on, messages of wakers may come.
+    pub(crate) fn hide(&mut self) {
+        self.hides = true;
+    }
+
+    /// As [`ready`](Self::ready), without completions that nobody is to see. Those at the front are consumed.
+    pub(crate) fn visible(&mut self) -> u32 {
+        let mut left = self.ready();
+        let (mut at, mut visible) = (self.at, 0);
+        while left > 0 {
+            let (cqe, slots) = self.read(at);
+            let slots = slots.min(left);
+            left -= slots;
+            at = at.plus(slots);
+            if cqe.is_some() {
+                visible += slots;
+            } else if visible == 0 {
+                self.at = at;
+            }
+        }
+        self.publish();
+        visible
     }
 
     pub(crate) fn capacity(&self) -> u32 {
@@ -116,13 +139,18 @@ impl Cq {
     #[inline(always)]
     pub(crate) fn publish(&mut self) {
         if self.published != self.at {
-            self.published = self.at;
-            // Release: pairs with the control dependency from the kernel's load of the head to its writes of entries
-            // (io_cqe_cache_refill); without it the kernel could overwrite a slot before our reads of it are done.
-            // [loom: completions_are_handed_over, slots_given_back_early_were_read,
-            // completions_taken_one_by_one_are_read_first]
-            self.head.store(self.at.0, Ordering::Release);
+            self.store_head();
         }
+    }
+
+    #[inline(always)]
+    fn store_head(&mut self) {
+        self.published = self.at;
+        // Release: pairs with the control dependency from the kernel's load of the head to its writes of entries
+        // (io_cqe_cache_refill); without it the kernel could overwrite a slot before our reads of it are done.
+        // [loom: completions_are_handed_over, slots_given_back_early_were_read,
+        // completions_taken_one_by_one_are_read_first]
+        self.head.store(self.at.0, Ordering::Release);
     }
 
     /// Reads the completion at `at` and tells how many slots it takes; `None` for a filler.
@@ -130,7 +158,7 @@ impl Cq {
     fn read(&self, at: Pos) -> (Option<Cqe>, u32) {
         // SAFETY: the callers pass positions in [head, tail), which are ours to read.
         let sys::io_uring_cqe { user_data, res, flags, .. } = self.slots.at(at).with(|slot| unsafe { slot.read() });
-        if self.fillers && user_data == UserData::FILLER.0 {
+        if self.hides && UserData(user_data).is_hidden() {
             return (None, 1);
         }
         let mut cqe = Cqe { user_data, res, flags, wide: false, big: [0; 2] };

@@ -115,11 +115,8 @@ impl Sq {
         self.slots = slots;
         (self.head, self.tail, self.flags, self.dropped) = (head, tail, flags, dropped);
         self.limit = self.slots.len();
-        if !self.mode.rewind {
-            // What was taken back since the kernel looked is not in the queue there either.
-            // Release: as in `store_tail`.
-            self.tail.store(self.published.0, Ordering::Release);
-        }
+        // What was taken back since the kernel looked is not in the queue there either.
+        self.expose();
         self.flags.clear(spurious);
     }
 
@@ -284,11 +281,17 @@ impl Sq {
     fn store_tail(&mut self) {
         self.published = self.next;
         self.wide_ends.clear();
+        self.expose();
+    }
+
+    /// Shows the kernel how far entries are published.
+    #[inline(always)]
+    fn expose(&self) {
         if !self.mode.rewind {
             // Release: pairs with the kernel's load-acquire of the tail in io_sqring_entries; without it a polling
             // thread could read a slot before the entry is in it. [loom: entries_are_handed_over,
             // a_buffer_is_handed_over_and_back]
-            self.tail.store(self.next.0, Ordering::Release);
+            self.tail.store(self.published.0, Ordering::Release);
         }
     }
 

@@ -5,3 +5,4 @@ mod common;
 
 mod sets;
 mod suite;
+mod waker;

@@ -53,6 +53,7 @@ impl Bench {
             }
             ring.enable().expect("enabled");
             assert_eq!(reap(&mut ring, 1), [(1, Ok(0))], "{set:?}");
+            submit(&mut ring);
         }
         full_queues(&mut ring, set);
         chains(&mut ring, set, self.failing);
