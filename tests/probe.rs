@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::skipped;
 use rawring::flags::{Features, SetupFlags};
 use rawring::op::{self, TimeoutImmediate};
-use rawring::probe::{Answer, Limits, Probe, kernel_release};
+use rawring::probe::{Answer, Limits, Probe, Query, kernel_release, query, query_opcodes};
 use rawring::{Errno, OpInfo, RawSqe, Ring, Setup, Sqe, Version};
 use rawring_sys as sys;
 
@@ -140,6 +140,50 @@ fn item_34_what_the_kernel_says_without_a_ring_is_what_it_says_with_one() {
     // IORING_ENTER_GETEVENTS to EXT_ARG, and all flags of entries but the latest, are as old as the floor.
     assert_eq!(probe.enter_flags().take(4).filter(|flag| flag.supported).count(), 4);
     assert_eq!(probe.sqe_flags().filter(|flag| flag.supported).count(), 7);
+}
+
+/// The kernel has no such question yet, or its answer is the same with and without a ring, and is not empty.
+fn asked<Q: Query + PartialEq + std::fmt::Debug>(test: &str, release: Version, name: &str, empty: &Q) -> Option<Q> {
+    let ring = Ring::new(1).expect("a ring");
+    let (with, without) = (ring.query::<Q>(), query::<Q>());
+    assert_eq!(with, without, "{name}");
+    match with {
+        Ok(answer) => {
+            assert!(answer != *empty, "{name}");
+            Some(answer)
+        }
+        Err(errno) => {
+            // The questions are fewer than the releases: what one of 6.18 knows, one of 7.3 does.
+            let first = release == Version::new(6, 18);
+            assert_eq!(errno, if probe_level() < Version::new(6, 18) { Errno::INVAL } else { Errno::OPNOTSUPP });
+            assert!(!first || errno == Errno::INVAL);
+            skipped(test, &format!("{name} came with Linux {release}"));
+            None
+        }
+    }
+}
+
+fn probe_level() -> Version {
+    common::probe().level()
+}
+
+#[test]
+fn item_34_every_question_has_an_answer_with_and_without_a_ring() {
+    const TEST: &str = "item_34_every_question_has_an_answer_with_and_without_a_ring";
+    let (first, later) = (Version::new(6, 18), Version::new(6, 19));
+    let opcodes = asked(TEST, first, "IO_URING_QUERY_OPCODES", &sys::io_uring_query_opcode::ZERO);
+    assert_eq!(opcodes, query_opcodes());
+    asked(TEST, later, "IO_URING_QUERY_ZCRX", &sys::io_uring_query_zcrx::ZERO);
+    asked(TEST, Version::new(7, 2), "IO_URING_QUERY_ZCRX_EVENT", &sys::io_uring_query_zcrx_event::ZERO);
+    if let Some(queues) = asked(TEST, later, "IO_URING_QUERY_SCQ", &sys::io_uring_query_scq::ZERO) {
+        // The completions of a ring begin there.
+        let ring = Ring::new(8).expect("a ring");
+        assert_eq!(u64::from(ring.params().cq_off.cqes), queues.hdr_size);
+        assert!(queues.hdr_alignment.is_power_of_two());
+    }
+    if let Some(opcodes) = opcodes {
+        assert_eq!(query::<sys::io_uring_query_scq>().is_ok(), opcodes.nr_query_opcodes > sys::IO_URING_QUERY_SCQ);
+    }
 }
 
 #[test]

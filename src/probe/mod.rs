@@ -11,7 +11,7 @@ mod registrations;
 mod rings;
 
 pub(crate) use query::query_of;
-pub use query::query_opcodes;
+pub use query::{Query, query, query_opcodes};
 pub use registrations::{Missing, Registered};
 pub use rings::RingTrials;
 

@@ -113,17 +113,21 @@ const fn size<T>() -> Count {
     Count::Size(size_of::<T>() as u32)
 }
 
-/// A path without the generic arguments of its last part.
-const fn without_arguments(path: &str) -> &str {
-    let bytes = path.as_bytes();
+/// A path from the crate on, without the generic arguments of its last part.
+const fn plain(path: &str) -> &str {
+    const CRATE: &[u8] = b"crate::";
+    let mut bytes = path.as_bytes();
+    if bytes[0] == CRATE[0] {
+        bytes = bytes.split_at(CRATE.len()).1;
+    }
     let mut end = 0;
     while end < bytes.len() && bytes[end] != b'<' {
         end += 1;
     }
-    if end == bytes.len() {
-        return path;
+    if end < bytes.len() {
+        bytes = bytes.split_at(end - "::".len()).0;
     }
-    match core::str::from_utf8(bytes.split_at(end - "::".len()).0) {
+    match core::str::from_utf8(bytes) {
         Ok(path) => path,
         Err(_) => panic!("a path of this crate is ASCII"),
     }
@@ -154,7 +158,7 @@ macro_rules! registrations {
                     item: {
                         // An item that goes away or changes its name takes its row along.
                         let _ = $item;
-                        without_arguments(stringify!($item))
+                        plain(stringify!($item))
                     },
                 }, )*
             ];
@@ -241,7 +245,7 @@ registrations! {
         Ring::register_waits;
 
     QUERY = IORING_REGISTER_QUERY, "6.18", "io_uring_query_hdr", Exactly(0), Any, "6.18",
-        crate::probe::query_opcodes;
+        crate::probe::query::<sys::io_uring_query_opcode>;
 
     ZCRX_CTRL = IORING_REGISTER_ZCRX_CTRL, "6.19", "zcrx_ctrl", Exactly(0), Any, "", Ring::register_raw;
 
@@ -271,7 +275,7 @@ mod tests {
             assert!(row.item.contains("::"), "{name}: {} is no path", row.item);
             assert!(row.ring != RingState::None || row.without_ring.is_some(), "{name} would work nowhere");
             assert!(row.without_ring.is_none_or(|release| release >= row.since), "{name}");
-            assert!(!row.item.contains(['<', ' ']), "{name}: {}", row.item);
+            assert!(!row.item.contains(['<', ' ']) && !row.item.starts_with("crate"), "{name}: {}", row.item);
             // What drops a registration came with what makes it.
             let partner = name.replace("UNREGISTER", "REGISTER");
             let partner = RegistrationInfo::ALL.iter().find(|row| row.name() == partner).expect("a partner");

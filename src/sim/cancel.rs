@@ -89,10 +89,15 @@ enum Found {
 impl World {
     /// Cancels what is meant. The number of requests, where several can be meant, and 0 otherwise.
     pub(super) fn cancel(&mut self, criteria: &Criteria) -> Result<u32, Errno> {
-        if criteria.has(sys::IORING_ASYNC_CANCEL_FD) && !self.is_open(criteria.fd) {
+        let by_fd = criteria.has(sys::IORING_ASYNC_CANCEL_FD);
+        let file = if by_fd && criteria.has(sys::IORING_ASYNC_CANCEL_FD_FIXED) {
+            let node = self.ring(criteria.ring).files.get(criteria.fd);
+            Some(node.ok_or(Errno::BADF)?.object.clone())
+        } else if by_fd && !self.is_open(criteria.fd) {
             return Err(Errno::BADF);
-        }
-        let file = self.objects.get(criteria.fd);
+        } else {
+            self.objects.get(criteria.fd)
+        };
         let meant = self.requests.iter().filter(|(_, request)| criteria.meets(request, file.as_ref()));
         let meant: Vec<_> = meant.map(|(&id, _)| id).collect();
         let mut count = 0;

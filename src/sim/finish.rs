@@ -111,6 +111,7 @@ impl World {
     fn end(&mut self, id: RequestId, ring: RingId) {
         self.requests.remove(&id);
         self.ledger.ended(id);
+        self.post_tags(ring);
         let of = self.ring(ring);
         if !of.drain_active || of.closed {
             return;

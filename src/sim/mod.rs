@@ -85,6 +85,7 @@
 mod adversary;
 mod cancel;
 mod enter;
+mod files;
 mod finish;
 mod handle;
 mod ledger;

@@ -35,6 +35,16 @@ impl World {
             return Err(Errno::EXIST);
         }
         let result = match op {
+            sys::IORING_REGISTER_FILES
+            | sys::IORING_UNREGISTER_FILES
+            | sys::IORING_REGISTER_FILES_UPDATE
+            | sys::IORING_REGISTER_FILES2
+            | sys::IORING_REGISTER_FILES_UPDATE2 => {
+                // SAFETY: the caller's promise.
+                let done = unsafe { self.register_files(id, op, arg, count) };
+                self.update_flags();
+                return done;
+            }
             // SAFETY: the caller's promise.
             sys::IORING_REGISTER_PROBE => unsafe { self.probe(arg, count) },
             sys::IORING_REGISTER_ENABLE_RINGS if arg == 0 && count == 0 => self.enable(id),

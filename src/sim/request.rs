@@ -3,7 +3,10 @@
 //! Invariant: a request is in the world's table from the moment its entry is consumed until its last completion is
 //! posted (or skipped), and in exactly one [`Stage`].
 
-use super::object::Object;
+use std::sync::Arc;
+
+use super::files::{Files, Node};
+use super::object::{Object, Objects};
 use super::ops::Operation;
 use super::ring::Completion;
 use super::user::Loans;
@@ -92,6 +95,8 @@ pub(super) struct Request {
     pub(super) fd: i32,
     /// What the number led to when the operation started, and what it uses until it is over.
     pub(super) file: Option<Object>,
+    /// The registered file that this is: it is in use for as long.
+    pub(super) node: Option<Arc<Node>>,
     /// `None` while it is being attempted, or where it failed before it could be prepared.
     pub(super) op: Option<Box<dyn Operation>>,
     pub(super) loans: Loans,
@@ -126,6 +131,16 @@ impl Request {
         if self.skip {
             self.skip = false;
             self.skip_links = true;
+        }
+    }
+
+    /// Finds the file that the entry names by its number, if it is there.
+    pub(super) fn look_up(&mut self, objects: &Objects, files: &Files) {
+        if self.has(sys::IOSQE_FIXED_FILE) {
+            self.node = files.get(self.fd).cloned();
+            self.file = self.node.as_ref().map(|node| node.object.clone());
+        } else {
+            self.file = objects.get(self.fd);
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::thread::ThreadId;
 
+use super::files::Files;
 use super::memory::Memory;
 use super::ops::Groups;
 use super::request::RequestId;
@@ -84,6 +85,8 @@ pub(super) struct Ring {
     pub(super) eventfd: Option<std::os::fd::OwnedFd>,
     /// Provided buffers.
     pub(super) groups: Groups,
+    /// Registered files.
+    pub(super) files: Files,
 }
 
 impl Ring {
@@ -113,6 +116,7 @@ impl Ring {
             closed: false,
             eventfd: None,
             groups: Groups::default(),
+            files: Files::default(),
         };
         let sys::Layout { sq_entries, cq_entries, .. } = ring.layout;
         for (offset, value) in [

@@ -101,6 +101,7 @@ impl World {
             user_data: sqe.user_data,
             fd: sqe.fd,
             file: None,
+            node: None,
             op: None,
             loans: Loans::default(),
             stage: Stage::Held,
@@ -264,16 +265,25 @@ impl World {
         let request = self.requests.get_mut(&id).expect("a request to start");
         request.stage = Stage::Ready;
         // A worker looks for itself, when it comes to it.
-        if !request.has(sys::IOSQE_ASYNC | sys::IOSQE_FIXED_FILE) && ops::takes_file(request.opcode) {
-            request.file = self.objects.get(request.fd);
+        let looks = !request.has(sys::IOSQE_ASYNC) && ops::takes_file(request.opcode);
+        let (limited, next) = (request.limited, request.next);
+        if looks {
+            self.look_up(id);
         }
-        if !request.limited {
+        if !limited {
             return;
         }
         // The limit begins with what it limits.
-        if let Some(next) = request.next.and_then(|next| self.requests.get_mut(&next)) {
+        if let Some(next) = next.and_then(|next| self.requests.get_mut(&next)) {
             next.stage = Stage::Ready;
         }
+    }
+
+    /// Finds the file that a request names by its number.
+    fn look_up(&mut self, id: RequestId) {
+        let request = self.requests.get_mut(&id).expect("a request that starts");
+        let files = &self.rings.get(&request.ring).expect("a ring is there while it has requests").files;
+        request.look_up(&self.objects, files);
     }
 
     /// Starts what drains hold back, as far as nothing is before it any more.

@@ -170,7 +170,7 @@ impl World for Simulated {
     }
 
     fn registers_files(&self) -> bool {
-        false
+        true
     }
 
     fn has_huge_buffers(&self) -> bool {

@@ -10,6 +10,7 @@ mod chain;
 mod common;
 mod doors;
 mod files;
+mod files_table;
 mod kinds;
 mod ring;
 mod sockets;

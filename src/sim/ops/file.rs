@@ -15,6 +15,10 @@ struct Close {
     fd: i32,
 }
 
+struct CloseSlot {
+    index: u32,
+}
+
 pub(super) fn fsync(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
     let sqe = &cx.sqe;
     if sqe.addr != 0 || sqe.buf_index != 0 || sqe.file_index != 0 || sqe.op_flags & !sys::IORING_FSYNC_DATASYNC != 0 {
@@ -41,8 +45,8 @@ pub(super) fn close(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
         return Err(Errno::BADF);
     }
     if sqe.file_index != 0 {
-        // A slot of the table of registered files, of which there is none.
-        return Err(if sqe.fd == 0 { Errno::NXIO } else { Errno::INVAL });
+        // A slot of the table of registered files.
+        return if sqe.fd == 0 { Ok(Box::new(CloseSlot { index: sqe.file_index - 1 })) } else { Err(Errno::INVAL) };
     }
     Ok(Box::new(Close { fd: sqe.fd }))
 }
@@ -64,5 +68,15 @@ impl Operation for Truncate {
 impl Operation for Close {
     fn attempt(&mut self, turn: &mut Turn<'_>) -> Progress {
         Progress::Done(Outcome::from(turn.world.close_number(self.fd).map(|()| 0)))
+    }
+}
+
+impl Operation for CloseSlot {
+    fn attempt(&mut self, turn: &mut Turn<'_>) -> Progress {
+        let ring = turn.request.ring;
+        let result = turn.world.ring(ring).files.close(self.index);
+        turn.world.post_tags(ring);
+        turn.world.activity();
+        Progress::Done(Outcome::from(result.map(|()| 0)))
     }
 }

@@ -126,12 +126,18 @@ impl Turn<'_> {
 
     /// What the entry's descriptor led to when the operation started. It stays that, whatever becomes of the number.
     pub(super) fn object(&mut self) -> Result<Object, Errno> {
-        // There is no table of registered files.
-        let late = self.request.has(sys::IOSQE_ASYNC) && !self.request.has(sys::IOSQE_FIXED_FILE);
-        if late && self.request.file.is_none() {
-            self.request.file = self.world.objects.get(self.request.fd);
+        if self.request.has(sys::IOSQE_ASYNC) && self.request.file.is_none() {
+            let World { objects, rings, .. } = &*self.world;
+            let files = &rings.get(&self.request.ring).expect("a ring is there while it has requests").files;
+            self.request.look_up(objects, files);
         }
         self.request.file.clone().ok_or(Errno::BADF)
+    }
+
+    /// What is in a slot of the table of registered files.
+    pub(super) fn registered(&mut self, index: i32) -> Result<Object, Errno> {
+        let node = self.world.ring(self.request.ring).files.get(index).ok_or(Errno::BADF)?;
+        Ok(node.object.clone())
     }
 
     /// How much of `len` is transferred where the kernel may do less: mostly all of it, and never nothing.

@@ -9,10 +9,16 @@ struct Nop {
     outcome: Outcome,
     /// The file that there has to be.
     file: Option<i32>,
+    /// It is a registered one.
+    fixed: bool,
 }
 
-/// Flags that are simulated. There are no registered files and buffers.
-const FLAGS: u32 = sys::IORING_NOP_INJECT_RESULT | sys::IORING_NOP_FILE | sys::IORING_NOP_TW | sys::IORING_NOP_CQE32;
+/// Flags that are simulated. There are no registered buffers.
+const FLAGS: u32 = sys::IORING_NOP_INJECT_RESULT
+    | sys::IORING_NOP_FILE
+    | sys::IORING_NOP_FIXED_FILE
+    | sys::IORING_NOP_TW
+    | sys::IORING_NOP_CQE32;
 
 pub(super) fn prepare(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
     let flags = cx.sqe.op_flags;
@@ -31,13 +37,15 @@ pub(super) fn prepare(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno>
         }
     }
     let file = (flags & sys::IORING_NOP_FILE != 0).then_some(cx.sqe.fd);
-    Ok(Box::new(Nop { outcome, file }))
+    let fixed = flags & sys::IORING_NOP_FIXED_FILE != 0;
+    Ok(Box::new(Nop { outcome, file, fixed }))
 }
 
 impl Operation for Nop {
     fn attempt(&mut self, turn: &mut Turn<'_>) -> Progress {
         match self.file {
-            Some(fd) if !turn.world.is_open(fd) => Progress::Done(Outcome::errno(Errno::BADF)),
+            Some(fd) if self.fixed && turn.registered(fd).is_err() => Progress::Done(Outcome::errno(Errno::BADF)),
+            Some(fd) if !self.fixed && !turn.world.is_open(fd) => Progress::Done(Outcome::errno(Errno::BADF)),
             _ => Progress::Done(self.outcome),
         }
     }

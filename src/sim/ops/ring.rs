@@ -21,7 +21,8 @@ pub(super) fn cancel(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> 
     } else {
         0
     };
-    let criteria = Criteria { ring: cx.ring, key: sqe.addr, flags, fd: sqe.fd, opcode };
+    let fixed = if sqe.flags & sys::IOSQE_FIXED_FILE != 0 { sys::IORING_ASYNC_CANCEL_FD_FIXED } else { 0 };
+    let criteria = Criteria { ring: cx.ring, key: sqe.addr, flags: flags | fixed, fd: sqe.fd, opcode };
     criteria.check()?;
     Ok(Box::new(Cancel(criteria)))
 }
@@ -72,7 +73,7 @@ impl Operation for PollRemove {
     }
 }
 
-/// A message to a ring. There are no registered files that could be sent.
+/// A message to a ring. Sending registered files is not simulated.
 struct Message {
     fd: i32,
     command: u64,
@@ -104,6 +105,10 @@ impl Operation for Message {
 
 impl Message {
     fn send(&self, turn: &mut Turn<'_>) -> Result<(), Errno> {
+        if turn.request.has(sys::IOSQE_FIXED_FILE) {
+            // Rings are in no table.
+            return turn.registered(self.fd).and(Err(Errno::BADFD));
+        }
         if !turn.world.is_open(self.fd) {
             return Err(Errno::BADF);
         }
