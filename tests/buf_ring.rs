@@ -182,6 +182,35 @@ fn item_19_the_tail_wraps_and_entry_0_keeps_it() {
 }
 
 #[test]
+fn item_19_a_batch_is_shown_by_its_end_and_not_by_entry_0() {
+    needs!(since(BUFFER_RINGS));
+    let mut ring = ring();
+    let bufs = BufRing::setup(GROUP, 4, 8).build(&mut ring).expect("a group");
+    let (mut left, right) = UnixStream::pair().expect("a pair");
+    let mut held: Vec<Lease> = (0..4)
+        .map(|_| {
+            left.write_all(b"data").expect("written");
+            lease(&bufs, &run(&mut ring, RecvProvided::new(&right, GROUP)))
+        })
+        .collect();
+    left.write_all(b"late").expect("written");
+    // The first one goes into entry 0, where the tail is. Between that and the end of the batch, the kernel sees nothing new.
+    let mut given = 0;
+    bufs.give_back(std::iter::from_fn(|| {
+        if given > 0 {
+            let cqe = run(&mut ring, RecvProvided::new(&right, GROUP));
+            assert_eq!((cqe.result(), cqe.buffer_id()), (Err(Errno::NOBUFS), None), "after {given}");
+        }
+        given += 1;
+        held.pop()
+    }));
+    assert_eq!(given, 5);
+    assert_eq!(&lease(&bufs, &run(&mut ring, RecvProvided::new(&right, GROUP)))[..], b"late");
+    settled(&ring, &bufs, 9, 4);
+    end(&mut ring, bufs);
+}
+
+#[test]
 fn item_20_a_bundle_is_walked_in_the_order_of_the_ring() {
     needs!(has(RecvBundle::INFO));
     let mut ring = ring();

@@ -250,9 +250,10 @@ impl Ring {
             errno => StillOut::Errno(errno),
         })?;
         let waiting = u32::from(state.queue.next().wrapping_sub(head));
-        match state.ledger.lent().wrapping_sub(waiting) {
-            0 => Ok(()),
-            out => Err(StillOut::Buffers(out)),
+        match state.ledger.lent().checked_sub(waiting) {
+            Some(0) => Ok(()),
+            Some(out) => Err(StillOut::Buffers(out)),
+            None => Err(StillOut::Contradiction),
         }
     }
 }
@@ -275,6 +276,8 @@ pub enum StillOut {
     OtherRing,
     /// The kernel does not say what it has taken; `IORING_REGISTER_PBUF_STATUS` came with Linux 6.8.
     Unknown,
+    /// Completions brought buffers that the kernel says it has not taken.
+    Contradiction,
     /// A call failed.
     Errno(Errno),
 }
@@ -291,6 +294,10 @@ impl fmt::Display for StillOut {
             StillOut::Unknown => f.write_str(
                 "this kernel does not say which buffers it has taken (Linux 6.8 does): drop the group, which leaks its \
                  memory, or use unregister_buf_ring_unchecked()",
+            ),
+            StillOut::Contradiction => f.write_str(
+                "completions brought buffers of the group that the kernel says it has not taken: was one taken that is \
+                 not the group's, or handed in twice? Drop the group, which leaks its memory",
             ),
             StillOut::Errno(errno) => write!(f, "unregistering the group failed: {errno}"),
         }

@@ -360,7 +360,8 @@ impl<V: Operand> Operand for FixedIoVec<V> {
     }
 }
 
-/// A group of provided buffers, from which the kernel picks when data is there.
+/// A group of provided buffers, from which the kernel picks when data is there: a [`BufRing`](crate::buf_ring::BufRing), or
+/// what [`ProvideBuffers`](crate::op::ProvideBuffers) has put into it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Group(pub u16);
 
