@@ -147,14 +147,17 @@ fn workers_run_where_they_are_told() {
         let workers = affinities();
         assert!(!workers.is_empty() && workers.iter().all(|cpus| *cpus == one), "{workers:?}");
         ring.unregister_worker_affinity().expect("as before");
-        // Workers stay what they are. With the one there is at work, the next operation gets a new one.
+        // Workers stay what they are. What may wait for ever is not for the one that there is, and gets a new one.
         let (reader, _writer) = rustix::pipe::pipe().expect("a pipe");
         ring.register_files(&[reader.as_fd().into()]).expect("registered");
         ring.push(Read::new(Fixed(0), Box::leak(Box::new([0; 1]))).force_async()).expect("room");
-        ring.push(Nop::new().force_async().user_data(2)).expect("room");
-        assert_eq!(next(&mut ring).user_data(), UserData(2));
+        ring.submit().expect("submitted");
         let everywhere = |cpus: &CpuSet| (0..CpuSet::MAX_CPU).all(|cpu| cpus.is_set(cpu) || !mine.is_set(cpu));
-        assert!(affinities().iter().any(everywhere), "{:?}", affinities());
+        let started = (0..5000).any(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            affinities().iter().any(everywhere)
+        });
+        assert!(started, "{:?}", affinities());
     });
 }
 
@@ -169,7 +172,10 @@ fn busy_polling_is_set_up_changed_and_ended() {
     assert_eq!(ring.register_napi(long), Ok(short));
     common::exercise(&mut ring);
     let end = ring.unregister_napi().expect("ended");
-    assert_eq!((end.busy_poll, end.prefer_busy_poll), (Duration::from_millis(10), false), "no longer than that");
+    // Newer kernels poll no longer than that.
+    let capped = end.busy_poll == Duration::from_millis(10);
+    let old = since(Version::new(6, 18)).is_err() && end.busy_poll == long.busy_poll;
+    assert!((capped || old) && !end.prefer_busy_poll, "{end:?}");
     assert_eq!(ring.unregister_napi().map(|napi| napi.busy_poll), Ok(Duration::ZERO));
     let polled = Setup::new(8).iopoll().build().expect("a ring");
     assert_eq!(polled.register_napi(short), Err(Errno::INVAL));

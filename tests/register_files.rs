@@ -16,7 +16,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use common::{has, in_own_process, needs, safe_doors, since};
+use common::{has, in_own_process, needs, newer, safe_doors, since};
 use files::{Dir, pipe};
 use io::{next, nothing, of, reap, result, ring};
 use rawring::op::*;
@@ -108,11 +108,17 @@ fn item_36_a_replaced_file_lives_until_its_operations_end_and_its_tag_tells() {
     assert_eq!(of(&cqes, 1).result(), Ok(1));
     let tags: Vec<_> = cqes.iter().filter_map(|cqe| cqe.tag()).collect();
     assert_eq!(tags, [tag(7)]);
-    assert_eq!(writer.write_all(b"!").expect_err("no reader").kind(), ErrorKind::BrokenPipe);
+    // The file goes with the tag, or a moment later.
+    let broken = (0..20_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        writer.write_all(b"!").is_err_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    });
+    assert!(broken, "there is no reader");
 }
 
 #[test]
 fn item_36_every_tag_comes_back_once() {
+    const TEST: &str = "item_36_every_tag_comes_back_once";
     let mut ring = ring();
     let (reader, writer) = pipe();
     let files = [reader.as_fd().into(), writer.as_fd().into(), FileSlot::CLEAR];
@@ -123,6 +129,10 @@ fn item_36_every_tag_comes_back_once() {
     assert_eq!(ring.update_files(1, &[FileSlot::CLEAR]), Ok(1));
     assert_eq!(next(&mut ring).tag(), Some(tag(2)));
     ring.unregister_files().expect("there is a table");
+    // Before, a table that goes as a whole says nothing.
+    if !newer(TEST, Version::new(6, 13)) {
+        return nothing(&mut ring);
+    }
     let mut tags: Vec<_> = reap(&mut ring, 2).iter().map(|cqe| cqe.tag().expect("a tag").number()).collect();
     tags.sort_unstable();
     assert_eq!(tags, [0, (1 << 48) - 1]);
@@ -148,7 +158,7 @@ fn item_36_in_flight_passes_tags_on() {
     let (reader, _writer) = pipe();
     let mut ops: InFlight<()> = InFlight::new(ring()).expect("fit");
     ops.ring().register_files_tagged(&[reader.as_fd().into()], &[Some(tag(9))]).expect("registered");
-    ops.ring().unregister_files().expect("there is a table");
+    assert_eq!(ops.ring().update_files(0, &[FileSlot::CLEAR]), Ok(1));
     match ops.wait_event().expect("an event") {
         Event::Foreign(cqe) => assert_eq!(cqe.tag(), Some(tag(9))),
         other => panic!("{other:?}"),

@@ -115,6 +115,7 @@ fn item_39_a_threads_list_holds_for_its_later_rings_and_its_children() {
     in_own_process("item_39_a_threads_list_holds_for_its_later_rings_and_its_children", || {
         let mut before = ring();
         let list = Restrictions::new().allow(Nop::INFO).allow_registration(Registration::FILES);
+        let list = list.allow_registration(Registration::RESTRICTIONS);
         list.restrict_thread().expect("restricted");
         assert_eq!(list.restrict_thread(), Err(Errno::PERM), "once");
         let check = |ring: &mut Ring| {

@@ -230,7 +230,7 @@ impl FileTable {
         self.slots.get(slot.0 as usize) == Some(&Slot::Used)
     }
 
-    /// Drops the table. Does not wait; see [`Ring::unregister_files`].
+    /// Drops the table; see [`Ring::unregister_files`].
     ///
     /// # Errors
     ///

@@ -273,7 +273,8 @@ impl Ring {
         Ok(unsafe { self.register_raw(sys::IORING_REGISTER_FILES_UPDATE2, (&raw mut argument).cast(), size) }?)
     }
 
-    /// Drops the whole table. Does not wait: operations that have started keep their files. Tags come back.
+    /// Drops the whole table. Operations that have started keep their files. Tags come back since Linux 6.13; before that
+    /// they are lost, and this waits for the operations that use the table.
     ///
     /// Works in every state of a ring. `IORING_UNREGISTER_FILES`, Linux 5.1.
     ///

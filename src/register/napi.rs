@@ -13,7 +13,7 @@ use rawring_sys as sys;
 /// How to poll.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Napi {
-    /// How long a wait polls, in microseconds; the kernel polls for 10 milliseconds at most.
+    /// How long a wait polls, in microseconds; newer kernels (seen in 6.18, not in 6.12) poll for 10 milliseconds at most.
     pub busy_poll: Duration,
     /// Whether the devices are kept from using interrupts meanwhile.
     pub prefer_busy_poll: bool,

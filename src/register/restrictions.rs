@@ -95,7 +95,7 @@ impl Restrictions {
     /// | errno | meaning |
     /// | --- | --- |
     /// | `EPERM` | the thread is restricted already |
-    /// | `EACCES` | the thread has neither `CAP_SYS_ADMIN` nor `no_new_privs`, see `prctl(2)` |
+    /// | `EACCES` | the thread has neither `CAP_SYS_ADMIN` nor `no_new_privs`, see `prctl(2)`; or it is restricted, and its list does not allow [`Registration::RESTRICTIONS`] |
     /// | `EINVAL` | a number that the kernel does not know, too many elements, or an older kernel |
     pub fn restrict_thread(&self) -> Result<(), Errno> {
         let count = u16::try_from(self.list.len()).map_err(|_| Errno::INVAL)?;

@@ -17,12 +17,12 @@ use crate::user_data::UserData;
 /// ```
 /// use std::os::fd::AsFd;
 ///
-/// use rawring::{Ring, register::Tag};
+/// use rawring::{Ring, operand::FileSlot, register::Tag};
 ///
 /// let mut ring = Ring::new(8)?;
 /// let tag = Tag::new(7).expect("48 bits");
 /// ring.register_files_tagged(&[std::io::stdin().as_fd().into()], &[Some(tag)])?;
-/// ring.unregister_files()?;
+/// ring.update_files(0, &[FileSlot::CLEAR])?;
 /// ring.submit_and_wait(1)?;
 /// let cqe = ring.completions().next().expect("waited for it");
 /// assert_eq!(cqe.tag(), Some(tag));
