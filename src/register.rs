@@ -31,12 +31,18 @@ pub use table::{Count, Registration, RegistrationInfo, RingState};
 pub use tags::Tag;
 pub use workers::WorkerLimits;
 
+mod bpf;
+mod bpf_program;
+mod bpf_rules;
 mod buffer;
 mod buffer_error;
 mod buffers;
 mod memory;
 mod region;
 
+pub use bpf::{Filter, FilterError, Verdict};
+pub use bpf_program::{BadProgram, Program};
+pub use bpf_rules::Test;
 pub use buffer::RegisteredBuffer;
 pub use buffer_error::{BufferCause, BufferError, NotInside};
 pub(crate) use buffers::BufferTable;

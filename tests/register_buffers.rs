@@ -167,10 +167,12 @@ fn item_36_a_slot_that_changes_keeps_its_memory_until_its_operations_end() {
         "the tag says that it is free"
     );
     assert_eq!((&old[..14], new[0]), (&b"to the old one"[..], 0));
-    // And with the whole table, where nothing is in flight: at once.
+}
+
+#[test]
+fn item_36_every_tag_of_a_buffer_comes_back() {
+    let mut ring = ring();
     let tagged = [memory(64).tagged(self::tag(11)), memory(64).tagged(self::tag(12))];
-    ring.unregister_buffers().expect("a table");
-    nothing(&mut ring);
     let _buffers = ring.register_buffers(tagged).expect("registered");
     ring.clear_buffers(1..2).expect("a slot");
     assert_eq!(next(&mut ring).tag(), Some(self::tag(12)));

@@ -249,7 +249,7 @@ registrations! {
 
     ZCRX_CTRL = IORING_REGISTER_ZCRX_CTRL, "6.19", "zcrx_ctrl", Exactly(0), Any, "", Ring::register_raw;
 
-    BPF_FILTER = IORING_REGISTER_BPF_FILTER, "7.0", "io_uring_bpf", Exactly(1), Any, "7.0", Ring::register_raw;
+    BPF_FILTER = IORING_REGISTER_BPF_FILTER, "7.0", "io_uring_bpf", Exactly(1), Any, "7.0", Ring::register_filter;
 }
 
 const _: () = {
