@@ -93,6 +93,7 @@ mod memory;
 mod object;
 mod ops;
 mod register;
+mod registered;
 mod release;
 mod request;
 mod resize;

@@ -34,6 +34,11 @@ impl World {
         if self.ring(id).owner.is_some_and(|owner| owner != me) {
             return Err(Errno::EXIST);
         }
+        // SAFETY: the caller's promise.
+        if let Some(result) = unsafe { self.buffers(id, op, arg, count) } {
+            self.update_flags();
+            return result;
+        }
         let result = match op {
             sys::IORING_REGISTER_FILES
             | sys::IORING_UNREGISTER_FILES

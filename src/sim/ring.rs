@@ -12,6 +12,7 @@ use std::thread::ThreadId;
 use super::files::Files;
 use super::memory::Memory;
 use super::ops::Groups;
+use super::registered::Registered;
 use super::request::RequestId;
 use crate::flags::SetupFlags;
 use rawring_sys as sys;
@@ -87,6 +88,7 @@ pub(super) struct Ring {
     pub(super) groups: Groups,
     /// Registered files.
     pub(super) files: Files,
+    pub(super) registered: Registered,
 }
 
 impl Ring {
@@ -117,6 +119,7 @@ impl Ring {
             eventfd: None,
             groups: Groups::default(),
             files: Files::default(),
+            registered: Registered::default(),
         };
         let sys::Layout { sq_entries, cq_entries, .. } = ring.layout;
         for (offset, value) in [

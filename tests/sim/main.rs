@@ -4,6 +4,7 @@
 
 mod adversary;
 mod buf_ring;
+mod buffers;
 mod cancel;
 mod chain;
 #[path = "../common/mod.rs"]

@@ -20,9 +20,12 @@ mod transfer;
 
 pub(super) use buffers::Groups;
 
+use std::sync::Arc;
+
 use rustix::io::Errno;
 
 use super::object::Object;
+use super::registered::Node;
 use super::request::{Outcome, Request, RequestId, RingId};
 use super::ring::Ring;
 use super::user::{self, Input, Loans, Output};
@@ -124,6 +127,11 @@ impl Turn<'_> {
         &mut self.world.ring(self.request.ring).groups
     }
 
+    /// What is in a slot of the ring's registered buffers.
+    pub(super) fn registered(&mut self, index: u16) -> Option<Arc<Node>> {
+        self.world.ring(self.request.ring).registered.get(index)
+    }
+
     /// What the entry's descriptor led to when the operation started. It stays that, whatever becomes of the number.
     pub(super) fn object(&mut self) -> Result<Object, Errno> {
         if self.request.has(sys::IOSQE_ASYNC) && self.request.file.is_none() {
@@ -201,9 +209,9 @@ type Make = fn(&mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno>;
 fn make(opcode: u8) -> Option<Make> {
     Some(match opcode {
         sys::IORING_OP_NOP | sys::IORING_OP_NOP128 => nop::prepare,
-        sys::IORING_OP_READ | sys::IORING_OP_READV => rw::read,
+        sys::IORING_OP_READ | sys::IORING_OP_READV | sys::IORING_OP_READ_FIXED => rw::read,
         sys::IORING_OP_READ_MULTISHOT => rw::read_multishot,
-        sys::IORING_OP_WRITE | sys::IORING_OP_WRITEV => rw::write,
+        sys::IORING_OP_WRITE | sys::IORING_OP_WRITEV | sys::IORING_OP_WRITE_FIXED => rw::write,
         sys::IORING_OP_FSYNC => file::fsync,
         sys::IORING_OP_FTRUNCATE => file::truncate,
         sys::IORING_OP_CLOSE => file::close,

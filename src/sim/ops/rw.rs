@@ -1,8 +1,11 @@
-//! Reads and writes: `READ`, `READV`, `WRITE`, `WRITEV`, `READ_MULTISHOT`.
+//! Reads and writes: `READ`, `READV`, `READ_FIXED`, `READ_MULTISHOT`, `WRITE`, `WRITEV`, `WRITE_FIXED`.
+
+use std::sync::Arc;
 
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::super::object::{Attempt, Received};
+use super::super::registered::Node;
 use super::transfer::{Landed, Part, Room, Source, parts};
 use super::{Operation, Outcome, Prepare, Progress, Turn};
 use rawring_sys as sys;
@@ -14,6 +17,31 @@ struct Rw {
     nowait: bool,
     /// Flags that mean something else than here, or are not known.
     foreign: bool,
+    fixed: Option<Fixed>,
+}
+
+/// A range of a registered buffer.
+struct Fixed {
+    index: u16,
+    address: u64,
+    len: u64,
+    /// What the slot had when the operation started.
+    node: Option<Arc<Node>>,
+}
+
+impl Fixed {
+    fn of(sqe: &sys::io_uring_sqe) -> Option<Self> {
+        let fixed = matches!(sqe.opcode, sys::IORING_OP_READ_FIXED | sys::IORING_OP_WRITE_FIXED);
+        fixed.then(|| Fixed { index: sqe.buf_index, address: sqe.addr, len: sqe.len.into(), node: None })
+    }
+
+    fn check(&mut self, turn: &mut Turn<'_>) -> Result<(), Errno> {
+        if self.node.is_none() {
+            self.node = turn.registered(self.index);
+        }
+        let inside = self.node.as_ref().is_some_and(|node| node.contains(self.address, self.len));
+        if inside { Ok(()) } else { Err(Errno::FAULT) }
+    }
 }
 
 struct Read {
@@ -38,6 +66,7 @@ fn rw(cx: &Prepare<'_>) -> Result<Rw, Errno> {
         offset: (sqe.off != u64::MAX).then_some(sqe.off),
         nowait: flags.contains(ReadWriteFlags::NOWAIT),
         foreign: flags.bits() & !known.bits() != 0,
+        fixed: Fixed::of(sqe),
     })
 }
 
@@ -75,6 +104,11 @@ pub(super) fn write(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
 }
 
 impl Rw {
+    /// Whether the memory may be used: a registered buffer has to have it.
+    fn check(&mut self, turn: &mut Turn<'_>) -> Result<(), Errno> {
+        self.fixed.as_mut().map_or(Ok(()), |fixed| fixed.check(turn))
+    }
+
     /// What to do about an attempt that has to wait.
     fn blocked(&self) -> Progress {
         if self.nowait { Progress::Done(Outcome::errno(Errno::AGAIN)) } else { Progress::Blocked }
@@ -89,6 +123,9 @@ impl Operation for Read {
             Ok(object) => object,
             Err(errno) => return Progress::Done(Outcome::errno(errno)),
         };
+        if let Err(errno) = self.rw.check(turn) {
+            return Progress::Done(Outcome::errno(errno));
+        }
         let offset = self.rw.offset;
         let mut wanted = 0;
         let attempt = self.room.receive(turn, 0, true, |turn, max| {
@@ -117,6 +154,9 @@ impl Operation for Write {
             Ok(object) => object,
             Err(errno) => return Progress::Done(Outcome::errno(errno)),
         };
+        if let Err(errno) = self.rw.check(turn) {
+            return Progress::Done(Outcome::errno(errno));
+        }
         let bytes = match self.source.bytes(turn) {
             Ok(bytes) => bytes,
             Err(errno) => return Progress::Done(Outcome::errno(errno)),
