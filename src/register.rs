@@ -39,6 +39,7 @@ mod buffer_error;
 mod buffers;
 mod memory;
 mod region;
+mod zcrx;
 
 pub use bpf::{Filter, FilterError, Verdict};
 pub use bpf_program::{BadProgram, Program};
@@ -50,6 +51,7 @@ pub use buffers::{CloneBuffers, NewBuffer};
 pub use memory::Memory;
 pub(crate) use region::Region;
 pub use region::{NoSuchWait, RegionMemory, RegisteredWait};
+pub use zcrx::{Received, ZcrxError, ZcrxEvent, ZcrxExport, ZcrxQueue, ZcrxSetup, ZcrxStats};
 
 mod resize;
 

@@ -177,7 +177,11 @@ fn item_36_every_tag_of_a_buffer_comes_back() {
     ring.clear_buffers(1..2).expect("a slot");
     assert_eq!(next(&mut ring).tag(), Some(self::tag(12)));
     ring.unregister_buffers().expect("a table");
-    assert_eq!(next(&mut ring).tag(), Some(self::tag(11)));
+    if common::since(Version::new(6, 13)).is_ok() {
+        assert_eq!(next(&mut ring).tag(), Some(self::tag(11)));
+    } else {
+        nothing(&mut ring);
+    }
 }
 
 #[test]

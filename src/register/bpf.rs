@@ -101,7 +101,8 @@ impl Filter {
         self
     }
 
-    /// Fails unless the kernel shows exactly as much of the operation as the filter relies on.
+    /// Fails unless the kernel shows exactly as much of the operation as this crate knows of, or for a program as it
+    /// relies on. Whether it shows enough is always looked at.
     #[must_use]
     pub fn strict(mut self) -> Self {
         self.flags |= sys::IO_URING_BPF_FILTER_SZ_STRICT;
@@ -122,7 +123,10 @@ impl Filter {
 
     /// Calls `register` with the argument of the call.
     fn register(&self, register: impl FnOnce(*mut core::ffi::c_void) -> Result<u32, Errno>) -> Result<(), FilterError> {
-        let (program, sees) = self.compile().map_err(FilterError::Program)?;
+        let (program, mut sees) = self.compile().map_err(FilterError::Program)?;
+        if self.flags & sys::IO_URING_BPF_FILTER_SZ_STRICT != 0 && matches!(self.content, Content::Rules(_)) {
+            sees = shown(self.opcode);
+        }
         let mut arg = sys::io_uring_bpf {
             cmd_type: sys::IO_URING_BPF_CMD_FILTER,
             filter: sys::io_uring_bpf_filter {
@@ -157,6 +161,16 @@ impl Filter {
     }
 }
 
+/// How much Linux 7.3 shows of what an operation was given.
+fn shown(opcode: Opcode) -> u8 {
+    (match opcode.0 {
+        sys::IORING_OP_SOCKET => size_of::<sys::io_uring_bpf_ctx_socket>(),
+        sys::IORING_OP_OPENAT | sys::IORING_OP_OPENAT2 => size_of::<sys::io_uring_bpf_ctx_open>(),
+        sys::IORING_OP_CONNECT => size_of::<sys::io_uring_bpf_ctx_connect>(),
+        _ => 0,
+    }) as u8
+}
+
 impl Ring {
     /// Adds a filter to those of the ring, for good. It holds for entries that are submitted from now on. Linux 7.0; in all
     /// states of a ring.
@@ -186,7 +200,8 @@ impl Ring {
 pub enum FilterError {
     /// There is no such program; the kernel was not asked.
     Program(BadProgram),
-    /// The kernel shows less of the operation's own data than the filter relies on, or, where that was demanded, more.
+    /// The kernel shows less of the operation's own data than the filter relies on, or, where it was
+    /// [strict](Filter::strict), not as much as it expects.
     Size {
         /// How many bytes the filter relies on.
         expects: u8,

@@ -65,7 +65,7 @@ pub struct NewBuffer {
     /// The memory.
     pub memory: Memory,
     /// What comes back in a [completion](crate::Cqe::tag) when the slot let go of the memory *and* the last operation on
-    /// it has ended.
+    /// it has ended. Before Linux 6.13 it is lost when the [whole table](Ring::unregister_buffers) goes.
     pub tag: Option<Tag>,
 }
 

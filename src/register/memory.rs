@@ -6,7 +6,7 @@
 //! and to the process.
 
 use core::fmt;
-use core::ops::{Deref, DerefMut};
+use core::ops::{Deref, DerefMut, Range};
 use core::ptr::NonNull;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -149,6 +149,16 @@ impl Memory {
     /// Keeps the addresses from meaning anything else for as long as the result lives.
     pub(super) fn hold(&self) -> Arc<Mapping> {
         self.mapping.clone()
+    }
+
+    /// Where a range of it is, for memory that the kernel writes while nobody has a reference to it.
+    pub(super) fn part(&self, range: Range<usize>) -> Option<NonNull<[u8]>> {
+        if range.start > range.end || range.end > self.len {
+            return None;
+        }
+        // SAFETY: inside of this value's range, which is inside of the mapping.
+        let at = unsafe { self.mapping.at.add(self.start + range.start) };
+        Some(NonNull::slice_from_raw_parts(at, range.len()))
     }
 
     /// How many pages the range touches.

@@ -237,7 +237,7 @@ registrations! {
     SEND_MSG_RING = IORING_REGISTER_SEND_MSG_RING, "6.13", "io_uring_sqe", Exactly(1), None, "6.13",
         crate::register::send_message;
 
-    ZCRX_IFQ = IORING_REGISTER_ZCRX_IFQ, "6.15", "io_uring_zcrx_ifq_reg", Exactly(1), Any, "", Ring::register_raw;
+    ZCRX_IFQ = IORING_REGISTER_ZCRX_IFQ, "6.15", "io_uring_zcrx_ifq_reg", Exactly(1), Any, "", Ring::register_zcrx;
 
     RESIZE_RINGS = IORING_REGISTER_RESIZE_RINGS, "6.13", "io_uring_params", Exactly(1), Any, "", Ring::resize;
 
@@ -247,7 +247,7 @@ registrations! {
     QUERY = IORING_REGISTER_QUERY, "6.18", "io_uring_query_hdr", Exactly(0), Any, "6.18",
         crate::probe::query::<sys::io_uring_query_opcode>;
 
-    ZCRX_CTRL = IORING_REGISTER_ZCRX_CTRL, "6.19", "zcrx_ctrl", Exactly(0), Any, "", Ring::register_raw;
+    ZCRX_CTRL = IORING_REGISTER_ZCRX_CTRL, "6.19", "zcrx_ctrl", Exactly(0), Any, "", Ring::flush_zcrx;
 
     BPF_FILTER = IORING_REGISTER_BPF_FILTER, "7.0", "io_uring_bpf", Exactly(1), Any, "7.0", Ring::register_filter;
 }
