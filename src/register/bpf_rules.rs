@@ -61,9 +61,12 @@ impl Test {
         Self::whole(ARG + core::mem::offset_of!(sys::io_uring_bpf_ctx_socket, family), family.to_ne_bytes())
     }
 
-    /// A socket of this type (`SOCK_*`, without flags), for `SOCKET`.
+    /// A socket of this type (`SOCK_*`), whatever its flags, for `SOCKET`.
     pub fn socket_type(kind: u32) -> Self {
-        Self::whole(ARG + core::mem::offset_of!(sys::io_uring_bpf_ctx_socket, r#type), kind.to_ne_bytes())
+        // Linux 7.0 and 7.1 show the flags as well, so that a type could be disguised by one.
+        const TYPE: u32 = 0xf;
+        let at = ARG + core::mem::offset_of!(sys::io_uring_bpf_ctx_socket, r#type);
+        Self::bytes(at, TYPE.to_ne_bytes(), kind.to_ne_bytes(), false)
     }
 
     /// A socket of this protocol (`IPPROTO_*`), for `SOCKET`.
