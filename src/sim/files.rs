@@ -70,10 +70,11 @@ impl Files {
 }
 
 impl World {
-    /// Posts the tags of the files that are no longer in use.
+    /// Posts the tags of the files and buffers that are no longer in use.
     pub(super) fn post_tags(&mut self, id: RingId) {
         let ring = self.ring(id);
-        let tags = ring.files.left();
+        let mut tags = ring.files.left();
+        tags.extend(ring.registered.over());
         if ring.closed {
             return;
         }

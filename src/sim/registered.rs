@@ -9,7 +9,6 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::request::RingId;
-use super::ring::Completion;
 use super::user;
 use super::world::World;
 use crate::version::Version;
@@ -56,7 +55,7 @@ impl Registered {
     }
 
     /// The tags of buffers that are over.
-    fn over(&mut self) -> Vec<u64> {
+    pub(super) fn over(&mut self) -> Vec<u64> {
         let (over, used) = std::mem::take(&mut self.leaving).into_iter().partition(|node| Arc::strong_count(node) == 1);
         self.leaving = used;
         let over: Vec<Arc<Node>> = over;
@@ -65,14 +64,6 @@ impl Registered {
 }
 
 impl World {
-    /// Posts the tags of buffers that nobody uses any more.
-    pub(super) fn post_tags(&mut self, id: RingId) {
-        let Some(ring) = self.rings.get_mut(&id).filter(|ring| !ring.closed) else { return };
-        for user_data in ring.registered.over() {
-            ring.post(Completion { user_data, res: 0, flags: 0, big: [0; 2] });
-        }
-    }
-
     /// One element of the user's arrays.
     ///
     /// # Safety

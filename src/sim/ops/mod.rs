@@ -128,7 +128,7 @@ impl Turn<'_> {
     }
 
     /// What is in a slot of the ring's registered buffers.
-    pub(super) fn registered(&mut self, index: u16) -> Option<Arc<Node>> {
+    pub(super) fn registered_buffer(&mut self, index: u16) -> Option<Arc<Node>> {
         self.world.ring(self.request.ring).registered.get(index)
     }
 

@@ -37,7 +37,7 @@ impl Fixed {
 
     fn check(&mut self, turn: &mut Turn<'_>) -> Result<(), Errno> {
         if self.node.is_none() {
-            self.node = turn.registered(self.index);
+            self.node = turn.registered_buffer(self.index);
         }
         let inside = self.node.as_ref().is_some_and(|node| node.contains(self.address, self.len));
         if inside { Ok(()) } else { Err(Errno::FAULT) }
