@@ -18,6 +18,7 @@ use crate::sync::UnsafeCell;
 
 mod cq;
 mod places;
+pub(crate) mod signals;
 mod sq;
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
+use crate::queue::signals;
 use crate::ring::Ring;
-use crate::sync::{Ordering, Word, fence};
+use crate::sync::Word;
 use rawring_sys as sys;
 
 impl Ring {
@@ -73,8 +74,7 @@ impl Ring {
     ///
     /// `EOPNOTSUPP` where the kernel has no such switch (it came with Linux 5.8): it signals always.
     pub fn eventfd_enabled(&self) -> Result<bool, Errno> {
-        // Relaxed: nobody else writes this word.
-        Ok(self.cq_flags()?.load(Ordering::Relaxed) & sys::IORING_CQ_EVENTFD_DISABLED == 0)
+        Ok(signals::enabled(self.cq_flags()?))
     }
 
     /// Switches the signals of a registered eventfd off and on again. Makes no system call.
@@ -87,16 +87,7 @@ impl Ring {
     ///
     /// As for [`eventfd_enabled`](Self::eventfd_enabled).
     pub fn enable_eventfd(&mut self, enabled: bool) -> Result<u32, Errno> {
-        let word = self.cq_flags()?;
-        // Relaxed: nobody else writes this word.
-        let others = word.load(Ordering::Relaxed) & !sys::IORING_CQ_EVENTFD_DISABLED;
-        let bit = if enabled { 0 } else { sys::IORING_CQ_EVENTFD_DISABLED };
-        word.store(others | bit, Ordering::Relaxed);
-        // SeqCst: pairs with the barrier between the kernel's store of the tail and its load of this word
-        // (wq_has_sleeper in io_cqring_wake, before io_eventfd_signal); without it a completion could be posted that
-        // neither the kernel signals nor we see.
-        fence(Ordering::SeqCst);
-        Ok(self.ready())
+        Ok(signals::switch(self.cq_flags()?, &self.cq, enabled))
     }
 
     fn cq_flags(&self) -> Result<Word, Errno> {

@@ -23,6 +23,7 @@ use rawring_sys as sys;
 mod completion;
 mod overflow;
 mod provided;
+mod signals;
 mod submission;
 
 /// Runs `model` for queues of one and of two slots, in all orders.
