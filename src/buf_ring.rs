@@ -68,7 +68,8 @@ use shared::Shared;
 /// # Running out
 ///
 /// An operation that finds no buffer ends with `ENOBUFS`, a multishot one for good, and what was there to read stays
-/// there. Nothing is broken: drop leases, and start the operation again.
+/// there. Nothing is broken: drop leases, and start the operation again. A kernel may look for a buffer
+/// before it looks for data, so that a multishot receive ends as soon as all buffers are out (seen with Linux 6.1).
 ///
 /// # When it ends
 ///

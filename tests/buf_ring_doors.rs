@@ -47,7 +47,8 @@ fn end<S: std::fmt::Debug>(ring: InFlight<S>, bufs: BufRing) {
 #[test]
 fn each_event_delivers_once_and_what_nobody_asks_for_goes_back() {
     needs!(has(RecvMulti::INFO));
-    let (mut ring, bufs) = in_flight(2, 8);
+    // One more than are out at a time: Linux 6.1 ends a multishot receive when it has no buffer, with or without data.
+    let (mut ring, bufs) = in_flight(3, 8);
     let (mut left, right) = UnixStream::pair().expect("a pair");
     ring.start(right, |socket| RecvMulti::new(&*socket, GROUP).into()).expect("room");
     assert!(ring.delivered().is_none(), "before the first event");
@@ -57,9 +58,9 @@ fn each_event_delivers_once_and_what_nobody_asks_for_goes_back() {
     for _ in 0..5 {
         left.write_all(b"ignored").expect("written");
         assert!(matches!(ring.wait_event(), Ok(Event::More(..))));
-        assert_eq!(bufs.lent(), 0, "it waits to be asked for");
+        assert_eq!(bufs.lent(), 1, "it waits to be asked for");
         assert!(ring.next_event().is_none());
-        assert_eq!(bufs.lent(), 1, "nobody did");
+        assert_eq!(bufs.lent(), 2, "nobody did");
     }
     left.write_all(b"read").expect("written");
     assert_eq!(&shot(&mut ring).next().expect("a buffer")[..], b"read");
