@@ -85,8 +85,8 @@ impl Restrictions {
         self.with(sys::IORING_RESTRICTION_SQE_FLAGS_REQUIRED, flags.bits())
     }
 
-    /// Restricts every ring that this thread makes from now on, and what it registers without a ring; the threads and
-    /// processes that it starts inherit it. There is no way back.
+    /// Restricts every ring that this thread makes from now on, and (in Linux 7.3, not in 7.0 to 7.2) what it registers
+    /// without a ring; the threads and processes that it starts inherit it. There is no way back.
     ///
     /// `IORING_REGISTER_RESTRICTIONS` without a ring, Linux 7.0.
     ///
