@@ -276,6 +276,20 @@ impl<S: 'static> InFlight<S> {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_descriptor_is_taken_back_before_it_closes() {
+        let mut ring = Ring::new(1).expect("a ring");
+        let Waker(shared) = ring.waker().expect("a waker");
+        assert!(shared.bell().is_some());
+        drop(ring);
+        assert!(shared.bell().is_none(), "by now the number may be another's");
+    }
+}
+
 #[cfg(all(test, loom))]
 mod models {
     use super::*;

@@ -287,24 +287,37 @@ fn item_31_entries_taken_back_before_the_memory_is_mapped_do_not_run() {
     const TEST: &str = "item_31_entries_taken_back_before_the_memory_is_mapped_do_not_run";
     needs!(common::since(RESIZE));
     in_own_process(TEST, || {
-        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
-        rustix::io::write(&writer, b"untouched").expect("written");
-        let mut ring = InFlight::new(deferred(4).build().expect("a ring")).expect("fit");
-        let state = (reader, [0_u8; 9]);
-        ring.start(state, |(reader, bytes)| Read::new(&*reader, bytes).into()).expect("room");
         let lift = Rlimit { current: getrlimit(Resource::As).maximum, maximum: getrlimit(Resource::As).maximum };
-        setrlimit(Resource::As, Rlimit { current: Some(1 << 20), ..lift }).expect("a limit");
-        let resized = ring.resize(Resize::new(4096));
-        let ended = ring.shutdown();
-        setrlimit(Resource::As, lift).expect("no limit");
-        assert!(matches!(resized, Err(ResizeError::Unmapped(_))), "{resized:?}");
-        let mut drained = ended.expect("nothing was submitted");
-        assert_eq!((drained.ended.len(), drained.unsubmitted.len()), (0, 1));
-        // The kernel had seen nothing of it, or is told that it is gone.
-        assert_eq!(drained.ring.submit(), Ok(0));
-        exercise(&mut drained.ring);
-        let (reader, _) = drained.unsubmitted.pop().expect("a state");
-        assert_eq!(rustix::io::read(&reader, &mut [0; 16]), Ok(9), "nobody has read");
+        for published in [false, true] {
+            let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+            rustix::io::write(&writer, b"untouched").expect("written");
+            let mut ring = InFlight::new(deferred(4).build().expect("a ring")).expect("fit");
+            if published {
+                // Stops the submission, so that the kernel has seen the next entry, and not taken it.
+                let bad = rawring::RawSqe { opcode: 255, ..rawring::RawSqe::ZERO };
+                // SAFETY: the entry is malformed, and names nothing; the ring stays where it is.
+                unsafe { ring.ring_mut().push_unchecked(rawring::Sqe::from_raw(bad)) }.expect("room");
+            }
+            let state = (reader, [0_u8; 9]);
+            ring.start(state, |(reader, bytes)| Read::new(&*reader, bytes).into()).expect("room");
+            if published {
+                assert_eq!((ring.submit(), ring.ring().pending()), (Ok(1), 1));
+            }
+            setrlimit(Resource::As, Rlimit { current: Some(1 << 20), ..lift }).expect("a limit");
+            let resized = ring.resize(Resize::new(4096));
+            let ended = ring.shutdown();
+            setrlimit(Resource::As, lift).expect("no limit");
+            assert!(matches!(resized, Err(ResizeError::Unmapped(_))), "{resized:?}");
+            let mut drained = ended.expect("nothing is in flight");
+            assert_eq!((drained.ended.len(), drained.unsubmitted.len()), (0, 1));
+            // The kernel had seen nothing of it, or is told that it is gone.
+            assert_eq!(drained.ring.submit(), Ok(0), "published: {published}");
+            let bad = drained.ring.completions().count();
+            assert_eq!(bad, usize::from(published));
+            exercise(&mut drained.ring);
+            let (reader, _) = drained.unsubmitted.pop().expect("a state");
+            assert_eq!(rustix::io::read(&reader, &mut [0; 16]), Ok(9), "nobody has read");
+        }
     });
 }
 

@@ -45,6 +45,26 @@ fn item_02_entries_are_published_once_a_batch() {
 }
 
 #[test]
+fn item_31_a_queue_that_moves_takes_along_what_is_left_and_where_it_ends() {
+    let (old, new) = (Shared::new(4, 0, START), Shared::new(8, 0, START));
+    let mut sq = old.sq(Mode::default());
+    (0..3).for_each(|key| sq.push(&entry(key)).expect("room"));
+    let last = Pos(sq.next().0.wrapping_sub(1));
+    sq.plan(0, 0);
+    assert_eq!(keys(&old.take(1)), [0]);
+    // As a kernel leaves it: positions are the same there, and it has seen all three.
+    new.sq_head.store(old.sq_head.load(Ordering::Relaxed), Ordering::Relaxed);
+    new.sq_tail.store(old.sq_tail.load(Ordering::Relaxed), Ordering::Relaxed);
+    sq.close();
+    assert_eq!((sq.room(), sq.push(&entry(9))), (0, Err(NoSlot::Full)));
+    assert_eq!(sq.retract(last), 1, "the kernel has seen it, and taken nothing since");
+    let (words, slots) = new.sq_parts();
+    sq.move_to(words, slots, 0);
+    assert_eq!((sq.len(), sq.room(), new.entries()), (1, 7, 1), "what was taken back is in neither");
+    assert_eq!(keys(&new.take(9)), [1]);
+}
+
+#[test]
 fn item_03_a_short_submit_leaves_its_slots_taken() {
     let shared = Shared::new(4, 0, START);
     let mut sq = shared.sq(Mode::default());

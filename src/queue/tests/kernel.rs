@@ -55,6 +55,12 @@ impl Shared {
     }
 
     pub(super) fn sq(&self, mode: Mode) -> Sq {
+        let (words, slots) = self.sq_parts();
+        Sq::new(words, slots, mode)
+    }
+
+    /// What a submission queue here consists of.
+    pub(super) fn sq_parts(&self) -> (SqWords, Slots<RawSqe>) {
         let words = SqWords {
             head: word(&self.sq_head),
             tail: word(&self.sq_tail),
@@ -62,7 +68,7 @@ impl Shared {
             dropped: word(&self.sq_dropped),
         };
         // SAFETY: there are as many units as mask and shift say; they outlive the queue, as `Shared` demands.
-        Sq::new(words, unsafe { Slots::new(NonNull::from(&*self.sqes).cast(), self.mask, self.shift) }, mode)
+        (words, unsafe { Slots::new(NonNull::from(&*self.sqes).cast(), self.mask, self.shift) })
     }
 
     pub(super) fn cq(&self, mixed: bool) -> Cq {
