@@ -120,9 +120,9 @@ impl World {
         if drained {
             of.draining = None;
         }
-        self.queue_deferred(ring);
+        let goes_on = self.queue_deferred(ring);
         let of = self.ring(ring);
-        if drained && of.draining.is_none() && of.deferred.is_empty() {
+        if drained && !goes_on && of.deferred.is_empty() {
             of.drain_active = false;
         }
     }

@@ -286,14 +286,15 @@ impl World {
         request.look_up(&self.objects, files);
     }
 
-    /// Starts what drains hold back, as far as nothing is before it any more.
-    pub(super) fn queue_deferred(&mut self, id: RingId) {
-        let (mut drain_seen, mut first) = (false, true);
+    /// Starts what drains hold back, as far as nothing is before it any more. Tells whether something drained was started.
+    pub(super) fn queue_deferred(&mut self, id: RingId) -> bool {
+        let (mut drain_seen, mut first, mut started) = (false, true, false);
         while let Some(&Deferred { head, drain }) = self.ring(id).deferred.front() {
             drain_seen |= drain;
             if (drain_seen || first) && self.others_in_flight(id) {
-                return;
+                break;
             }
+            started |= drain;
             first = false;
             let alone = self.requests[&head].next.is_none();
             let ring = self.ring(id);
@@ -303,6 +304,7 @@ impl World {
             }
             self.start(head);
         }
+        started
     }
 
     /// Whether any request of the ring is alive that no drain holds back.

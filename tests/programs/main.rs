@@ -137,6 +137,18 @@ pub fn kept_programs() -> Vec<Program> {
                 Push(entry(Read(In(0), 1)).drain()),
             ],
         },
+        // A drained chain that a drained entry has held back holds back what comes later, too.
+        Program {
+            kind: Kind::Cqe32,
+            door: Door::Scope,
+            steps: vec![
+                Push(entry(CancelKey(0)).drain()),
+                Push(entry(Message(true)).link().drain()),
+                Push(entry(Message(true))),
+                Wait(1),
+                Push(entry(Message(true))),
+            ],
+        },
         // Whoever waits is found by its key.
         Program {
             kind: Kind::Plain,
