@@ -135,9 +135,10 @@ fn item_26_regions_are_made_once_and_waits_on_disabled_rings() {
     assert_eq!(ring.register_waits(0, RegionMemory::User), Err(Errno::INVAL));
     ring.register_waits(1, RegionMemory::User).expect("a region");
     assert_eq!(ring.register_waits(1, RegionMemory::User), Err(Errno::BUSY));
-    // A wait of another ring: this one has no region, or that slot is past its end.
-    let mut large = with_waits(200, RegionMemory::User);
-    let far = large.set_wait(199, &Wait::new(0).timeout(millis(1))).expect("a slot");
+    // A wait of another ring: this one has no region, or that slot is past its end, which is that of a page.
+    let slots = (2 * rustix::param::page_size() / size_of::<rawring::sys::io_uring_reg_wait>()) as u32;
+    let mut large = with_waits(slots, RegionMemory::User);
+    let far = large.set_wait(slots - 1, &Wait::new(0).timeout(millis(1))).expect("a slot");
     ring.enable().expect("enabled");
     for mut other in [Ring::new(8).expect("a ring"), ring] {
         assert_eq!(other.submit_with(&Wait::registered(1, far)), Err(Errno::FAULT));
