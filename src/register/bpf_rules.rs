@@ -307,7 +307,7 @@ mod tests {
         assert!(!holds(&[Test::sqe_flags(0xff, 0)]) && !holds(&[Test::user_data(u64::MAX, 0)]));
         let v6 = Test::connect_v6(Ipv6Addr::from([192, 0, 2, 77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 128);
         assert!(holds(&[v6]), "the same bytes");
-        assert_eq!((v6.end(), all[3].end(), all[0].end()), (40, 22, 8));
+        assert_eq!((v6.end(), all[3].end(), Test::user_data(u64::MAX, 0).end()), (40, 22, 8));
     }
 
     #[test]
