@@ -10,7 +10,7 @@ use std::io::{Cursor, IoSlice, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
-use common::{BUFFER_RINGS, has, needs, since};
+use common::{BUFFER_RINGS, has, needs, since, skipped};
 use files::{Dir, pipe};
 use io::{next, nothing, push, reap, result, ring, run};
 use rawring::buf_ring::{BadBuffer, BufRing, BufRingError, Delivery, Lease, Pick, StillOut};
@@ -229,6 +229,10 @@ fn item_20_a_bundle_is_walked_in_the_order_of_the_ring() {
     bufs.give_back(held);
     left.write_all(b"0123456789").expect("written");
     let cqe = run(&mut ring, RecvBundle::new(&right, GROUP).max_len(16));
+    if cqe.result() == Ok(4) && since(Version::new(6, 17)).is_err() {
+        const TEST: &str = "item_20_a_bundle_is_walked_in_the_order_of_the_ring";
+        return skipped(TEST, "this kernel ends a bundle with its first buffer");
+    }
     assert_eq!((cqe.result(), cqe.buffer_id()), (Ok(10), Some(2)));
     let delivery = delivered(&bufs, &cqe, Pick::Bundle);
     assert_eq!((delivery.len(), delivery.bytes()), (3, 10));

@@ -43,6 +43,14 @@ fn a_running_receive_allocates_nothing() {
     let bufs = BufRing::setup(group, 32, 4).build(&mut ring).expect("a group");
     let mut ring = InFlight::new(ring).expect("a kernel that cancels");
     let (mut left, right) = UnixStream::pair().expect("a pair");
+    // A multishot operation may end at any time, and is started again: what that takes the first time is had beforehand.
+    let ticket = ring.start(right, |socket| RecvMultiBundle::new(&*socket, group).into()).expect("room");
+    ring.cancel(ticket).expect("room");
+    let right = loop {
+        if let Event::Done(done) = ring.wait_event().expect("an event") {
+            break done.state;
+        }
+    };
     ring.start(right, |socket| RecvMultiBundle::new(&*socket, group).into()).expect("room");
     let mut held: [Option<Lease>; 4] = [const { None }; 4];
     let (mut sent, mut received) = (0, 0);
@@ -61,7 +69,6 @@ fn a_running_receive_allocates_nothing() {
             held[round % 4] = delivery.next();
             bufs.give_back(delivery.by_ref().take(1));
             if let Event::Done(done) = event {
-                // A multishot operation may end at any time, and is started again.
                 ring.start(done.state, |socket| RecvMultiBundle::new(&*socket, group).into()).expect("room");
             }
         }

@@ -9,7 +9,7 @@ mod io;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 
-use common::{has, needs, since};
+use common::{has, needs, since, skipped};
 use files::Dir;
 use io::{ring, udp_pair};
 use rawring::buf_ring::{BufRing, Delivery};
@@ -165,6 +165,9 @@ fn bundles_are_told_from_single_buffers() {
     left.write_all(b"0123456789").expect("written");
     ring.start(right, |socket| RecvBundle::new(&*socket, GROUP).max_len(16).into()).expect("room");
     let Event::Done(done) = ring.wait_event().expect("an event") else { panic!("it ends") };
+    if done.cqe.result() == Ok(4) && since(Version::new(6, 17)).is_err() {
+        return skipped("bundles_are_told_from_single_buffers", "this kernel ends a bundle with its first buffer");
+    }
     assert_eq!(done.cqe.result(), Ok(10));
     let parts: Vec<_> = ring.delivered().expect("buffers").expect("the kernel is sound").collect();
     assert_eq!(parts.iter().map(|part| &part[..]).collect::<Vec<_>>(), [&b"0123"[..], b"4567", b"89"]);

@@ -101,7 +101,7 @@ fn item_20_a_partly_used_buffer_does_not_keep_its_group() {
     needs!(since(INCREMENTAL));
     for kernel_memory in [false, true] {
         let mut ring = ring();
-        let setup = incremental(2, 16, 1);
+        let setup = incremental(2, 16, 0);
         let setup = if kernel_memory { setup.kernel_memory() } else { setup };
         let bufs = setup.build(&mut ring).expect("a group");
         let (mut left, right) = UnixStream::pair().expect("a pair");

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -53,12 +53,26 @@ fn catches(child: &Child, signal: Signal) -> bool {
     u64::from_str_radix(mask.trim(), 16).expect("a mask") >> (signal.as_raw() - 1) & 1 == 1
 }
 
+/// The tool with a signal that it may be sent, even if the tests were started with that ignored, as shells do with what runs
+/// in the background.
+fn stoppable<const N: usize>(args: [&str; N]) -> Command {
+    let mut command = tool(args);
+    // SAFETY: after the fork this makes one system call, and allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        })
+    };
+    command
+}
+
 /// Starts a copy that takes seconds: of a file with much to read and nothing on the disk.
 fn big_copy(dir: &Dir, dst: &str) -> Child {
     let src = File::create(at(dir, "big")).unwrap();
     src.set_len(16 << 30).unwrap();
     src.write_all_at(b"end", (16 << 30) - 3).unwrap();
-    let child = tool(["cp", &at(dir, "big"), &at(dir, dst)]).stderr(Stdio::piped()).spawn().unwrap();
+    let child = stoppable(["cp", &at(dir, "big"), &at(dir, dst)]).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("the copy is under way", || under_way(dir).is_some_and(|len| len > 8 << 20));
     child
 }
@@ -82,7 +96,7 @@ fn a_signal_during_a_big_copy_leaves_nothing_behind() {
 #[test]
 fn a_signal_ends_the_wait_for_input() {
     let dir = Dir::new("cli-input");
-    let mut child = tool(["cp", "/dev/stdin", &at(&dir, "dst")]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = stoppable(["cp", "/dev/stdin", &at(&dir, "dst")]).stdin(Stdio::piped()).spawn().unwrap();
     wait_until("the copy waits", || under_way(&dir).is_some());
     signal(&child, Signal::INT);
     assert_eq!(ended(&mut child).code(), Some(130));
@@ -108,7 +122,7 @@ fn a_second_signal_ends_the_tool_where_the_first_one_is_not_seen() {
     let fifo = at(&dir, "fifo");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
     // Opening a pipe that nobody writes does not return.
-    let mut child = tool(["cp", &fifo, &at(&dir, "dst")]).spawn().unwrap();
+    let mut child = stoppable(["cp", &fifo, &at(&dir, "dst")]).spawn().unwrap();
     wait_until("the handler is in place", || catches(&child, Signal::INT));
     signal(&child, Signal::INT);
     sleep(Duration::from_millis(100));
