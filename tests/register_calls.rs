@@ -172,9 +172,9 @@ fn busy_polling_is_set_up_changed_and_ended() {
     assert_eq!(ring.register_napi(long), Ok(short));
     common::exercise(&mut ring);
     let end = ring.unregister_napi().expect("ended");
-    // Newer kernels poll no longer than that; of 6.18, late updates.
+    // Newer kernels poll no longer than that; of 6.18, the late updates.
     let capped = end.busy_poll == Duration::from_millis(10);
-    let old = since(Version::new(6, 19)).is_err() && end.busy_poll == long.busy_poll;
+    let old = since(Version::new(7, 0)).is_err() && end.busy_poll == long.busy_poll;
     assert!((capped || old) && !end.prefer_busy_poll, "{end:?}");
     assert_eq!(ring.unregister_napi().map(|napi| napi.busy_poll), Ok(Duration::ZERO));
     let polled = Setup::new(8).iopoll().build().expect("a ring");
