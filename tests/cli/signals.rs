@@ -53,14 +53,16 @@ fn catches(child: &Child, signal: Signal) -> bool {
     u64::from_str_radix(mask.trim(), 16).expect("a mask") >> (signal.as_raw() - 1) & 1 == 1
 }
 
-/// The tool with a signal that it may be sent, even if the tests were started with that ignored, as shells do with what runs
-/// in the background.
+/// The tool with the signals that it may be sent, even if the tests were started with some ignored, as shells do with what
+/// runs in the background.
 fn stoppable<const N: usize>(args: [&str; N]) -> Command {
     let mut command = tool(args);
-    // SAFETY: after the fork this makes one system call, and allocates nothing.
+    // SAFETY: after the fork this makes system calls only, and allocates nothing.
     unsafe {
         command.pre_exec(|| {
-            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             Ok(())
         })
     };
