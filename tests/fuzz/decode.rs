@@ -104,7 +104,7 @@ fn message(input: &mut Input<'_>) {
     let (name_len, control_len) = (input.len() as u32, input.len());
     // Memory of exactly this size, so that a sanitizer sees the first byte behind it.
     let buffer: Box<[u8]> = input.0.into();
-    let kept = (16 + name_len as usize).checked_add(control_len);
+    let kept = 16_usize.checked_add(name_len as usize).and_then(|sum| sum.checked_add(control_len));
     match RecvMsgOut::parse(&buffer, name_len, control_len) {
         Err(short) => {
             assert_eq!((short.needed, short.len), (kept, buffer.len()));
