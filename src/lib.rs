@@ -79,7 +79,7 @@ pub use recvmsg::{RecvMsgOut, ShortBuffer};
 pub use ring::Ring;
 pub use rustix::io::Errno;
 pub use scope::{Scope, ScopeError, Ticket};
-pub use setup::{Cause, Conflict, Setup, SetupError, Step};
+pub use setup::{Cause, Conflict, Setup, SetupError, Step, Unbuilt};
 pub use sqe::{At, Decoded, RawSqe, Sqe, Sqe128};
 pub use submit::{Reason, Refused, Submissions};
 pub use user_data::UserData;

@@ -17,7 +17,7 @@ use crate::handle::Handle;
 use crate::kernel::Entrance;
 use crate::queue::{Completions, Cq, Enter, Mode, Places, Pos, Sq};
 use crate::register::{BufferTable, Region};
-use crate::setup::{Setup, SetupError};
+use crate::setup::{Given, Setup, SetupError};
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Refused, Side, Submissions};
 use crate::wait::{Argument, Submitted, Wait, WaitEnd};
@@ -56,6 +56,8 @@ pub struct Ring {
     pub(crate) wakeable: Option<Wakeable>,
     /// Unmapped before the descriptor in `handle` closes.
     pub(crate) map: sys::RingMap,
+    /// What the map lies in, if it was handed over. Dropped after it.
+    pub(crate) given: Option<Given>,
     pub(crate) handle: Handle,
     pub(crate) buffers: BufferTable,
     pub(crate) region: Option<Region>,
@@ -124,6 +126,7 @@ impl Ring {
             stash: VecDeque::new(),
             wakeable: None,
             map,
+            given: None,
             handle,
             buffers: BufferTable::default(),
             region: None,

@@ -10,8 +10,8 @@ mod query;
 mod registrations;
 mod rings;
 
-pub(crate) use query::query_of;
 pub use query::{Query, query, query_opcodes};
+pub(crate) use query::{query_of, queues_of};
 pub use registrations::{Missing, Registered};
 pub use rings::RingTrials;
 

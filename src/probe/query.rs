@@ -74,9 +74,7 @@ mod sealed {
 /// | `EOPNOTSUPP` | it has no answer to this question |
 /// | `EACCES` | restrictions of the thread forbid it |
 pub fn query<Q: Query>() -> Result<Q, Errno> {
-    let kernel = Kernel::default();
-    // SAFETY: the promise of `asked` is that of the call.
-    let answer = asked(|arg| unsafe { kernel.register(-1, sys::IORING_REGISTER_QUERY, arg, 0) });
+    let answer = asked_of(&Kernel::default());
     // Before there were calls without a ring, the kernel looks for one of that number.
     answer.map_err(|errno| if errno == Errno::BADF { Errno::INVAL } else { errno })
 }
@@ -119,6 +117,16 @@ pub fn query_opcodes() -> Option<sys::io_uring_query_opcode> {
 
 /// The answer of this kernel.
 pub(crate) fn query_of(kernel: &Kernel) -> Option<sys::io_uring_query_opcode> {
+    asked_of(kernel).ok()
+}
+
+/// This kernel's answer about the memory of queues.
+pub(crate) fn queues_of(kernel: &Kernel) -> Option<sys::io_uring_query_scq> {
+    asked_of(kernel).ok()
+}
+
+/// Asks this kernel, without a ring.
+fn asked_of<Q: Query>(kernel: &Kernel) -> Result<Q, Errno> {
     // SAFETY: the promise of `asked` is that of the call.
-    asked(|arg| unsafe { kernel.register(-1, sys::IORING_REGISTER_QUERY, arg, 0) }).ok()
+    asked(|arg| unsafe { kernel.register(-1, sys::IORING_REGISTER_QUERY, arg, 0) })
 }

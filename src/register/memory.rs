@@ -161,6 +161,13 @@ impl Memory {
         Some(NonNull::slice_from_raw_parts(at, range.len()))
     }
 
+    /// Where it is, for those who have the sole right to it.
+    pub(crate) fn place(&self) -> NonNull<[u8]> {
+        // SAFETY: inside of the mapping.
+        let at = unsafe { self.mapping.at.add(self.start) };
+        NonNull::slice_from_raw_parts(at, self.len)
+    }
+
     /// How many pages the range touches.
     pub(super) fn pages(&self) -> u64 {
         let page = rustix::param::page_size();

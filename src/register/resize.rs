@@ -243,6 +243,7 @@ impl Ring {
         self.params = *params;
         // Only now, when nothing leads there any more, does the old memory go.
         self.map = map;
+        self.given = None;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! freed. Only what this crate added on its own account (`NO_SQARRAY`) is ever taken back to try again; what the
 //! caller asked for is done or fails.
 
+use core::ptr::NonNull;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -34,7 +35,12 @@ impl Setup<'_> {
     /// [`SetupError`] names the step that failed and the cause, as far as that can be found out: looking for it takes
     /// a few more calls and reads from `/proc`.
     pub fn build(&self) -> Result<Ring, SetupError> {
-        self.make().map_err(|failure| match failure {
+        self.told(self.make())
+    }
+
+    /// Says why there is no ring.
+    pub(super) fn told(&self, made: Result<Ring, Failure>) -> Result<Ring, SetupError> {
+        made.map_err(|failure| match failure {
             Failure::Plain(step, cause) => {
                 let errno = match cause {
                     Cause::Map(sys::MapError::Mmap { errno, .. }) => Some(errno),
@@ -70,22 +76,39 @@ impl Setup<'_> {
 
     /// Makes the ring, without looking for causes.
     pub(super) fn make(&self) -> Result<Ring, Failure> {
+        // SAFETY: no memory is given.
+        unsafe { self.make_in(None) }
+    }
+
+    /// As [`make`](Self::make), in this memory if the flags say that a ring is not in the kernel's.
+    ///
+    /// # Safety
+    ///
+    /// As for [`build_at`](Self::build_at).
+    pub(super) unsafe fn make_in(&self, given: Option<NonNull<[u8]>>) -> Result<Ring, Failure> {
         let ours = if self.no_sqarray.is_none() { SetupFlags::NO_SQARRAY } else { SetupFlags::empty() };
-        self.make_with(ours)
+        // SAFETY: the caller's promise.
+        unsafe { self.make_with(ours, given) }
     }
 
     /// Makes the ring, with these flags of our own if the kernel takes them.
-    fn make_with(&self, ours: SetupFlags) -> Result<Ring, Failure> {
+    ///
+    /// # Safety
+    ///
+    /// As for [`build_at`](Self::build_at).
+    unsafe fn make_with(&self, ours: SetupFlags, given: Option<NonNull<[u8]>>) -> Result<Ring, Failure> {
         self.check().map_err(|cause| Failure::Plain(Step::Check, cause))?;
         let flags = self.flags();
         if !flags.contains(ours) {
-            match self.create(flags | ours) {
+            // SAFETY: the caller's promise.
+            match unsafe { self.create(flags | ours, given) } {
                 // The kernel does not know ours, or one of the caller's is wrong: the next call will tell.
                 Err(Failure::Setup(Errno::INVAL, _)) => {}
                 made => return made,
             }
         }
-        self.create(flags)
+        // SAFETY: the caller's promise; what the kernel refused for its flags has touched no memory.
+        unsafe { self.create(flags, given) }
     }
 
     /// What can be known to fail.
@@ -109,22 +132,31 @@ impl Setup<'_> {
     }
 
     /// One attempt.
-    fn create(&self, flags: SetupFlags) -> Result<Ring, Failure> {
+    ///
+    /// # Safety
+    ///
+    /// As for [`build_at`](Self::build_at).
+    unsafe fn create(&self, flags: SetupFlags, given: Option<NonNull<[u8]>>) -> Result<Ring, Failure> {
         let mut params = sys::io_uring_params { flags: flags.bits(), ..self.params };
         if let Some(fd) = self.attach.and_then(Ring::fd) {
             params.wq_fd = fd.as_raw_fd() as u32;
         }
         let memory = if flags.contains(SetupFlags::NO_MMAP) {
-            let memory = match self.memory {
-                Memory::OwnHuge => sys::RingMemory::new_huge(self.entries, &mut params),
-                Memory::Own | Memory::Kernel => sys::RingMemory::new(self.entries, &mut params),
+            let memory = match (given, self.memory) {
+                (Some(given), _) => {
+                    let header = crate::probe::queues_of(&self.kernel);
+                    // SAFETY: the caller's promise.
+                    unsafe { sys::RingMemory::given(given, self.entries, &mut params, header.as_ref()) }
+                }
+                (None, Memory::OwnHuge) => sys::RingMemory::new_huge(self.entries, &mut params),
+                (None, Memory::Own | Memory::Kernel) => sys::RingMemory::new(self.entries, &mut params),
             };
             Some(memory.map_err(|error| Failure::Plain(Step::Memory, self.without_memory(error)))?)
         } else {
             None
         };
         // SAFETY: `params` is valid for reads and writes. With NO_MMAP the addresses in it are those of `memory`, which
-        // is nobody else's; the kernel holds the pages themselves, whenever the memory is unmapped. `wq_fd` is that of
+        // is nobody else's (if given, by the caller's promise); the kernel holds the pages themselves, whenever the memory is unmapped. `wq_fd` is that of
         // a ring borrowed until now, or vouched for in `raw_params`.
         let answer = unsafe { self.kernel.setup(self.entries, &mut params) };
         let answer = answer.map_err(|errno| Failure::Setup(errno, Box::new(params)))?;
@@ -142,7 +174,7 @@ impl Setup<'_> {
     }
 
     /// Why there is no memory for the ring.
-    fn without_memory(&self, error: sys::MapError) -> Cause {
+    pub(super) fn without_memory(&self, error: sys::MapError) -> Cause {
         match error {
             sys::MapError::BadEntries { what: "cq_entries", entries } => {
                 Cause::CqEntries { cq_entries: entries, entries: self.entries }
@@ -238,10 +270,12 @@ mod tests {
     #[test]
     fn what_was_our_own_idea_is_taken_back() {
         let unknown = SetupFlags::from_bits_retain(1 << 31);
-        let ring = Setup::new(4).disabled().make_with(unknown).ok().expect("a ring without the flag");
+        // SAFETY: no memory is given.
+        let make = |setup: Setup<'_>| unsafe { setup.make_with(unknown, None) };
+        let ring = make(Setup::new(4).disabled()).ok().expect("a ring without the flag");
         assert_eq!(ring.setup_flags(), SetupFlags::R_DISABLED);
         // What the caller asked for is not.
-        let asked = Setup::new(4).raw_flags(unknown).make_with(unknown);
+        let asked = make(Setup::new(4).raw_flags(unknown));
         assert!(matches!(asked, Err(Failure::Setup(Errno::INVAL, params)) if params.flags == unknown.bits()));
     }
 

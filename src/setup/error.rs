@@ -27,7 +27,8 @@ pub struct SetupError {
 pub enum Step {
     /// What was asked for contradicts itself; the kernel was not asked.
     Check,
-    /// Allocating memory for a ring of [`Setup::no_mmap`](crate::Setup::no_mmap).
+    /// Allocating memory for a ring of [`Setup::no_mmap`](crate::Setup::no_mmap), or looking at what was given for
+    /// it. The kernel was not asked.
     Memory,
     /// The call of `io_uring_setup`.
     Setup,
@@ -108,7 +109,9 @@ pub enum Cause {
     /// Probably the memory of a ring of [`Setup::no_mmap`](crate::Setup::no_mmap) is in pieces, which this kernel does
     /// not take.
     NotContiguous,
-    /// The memory could not be allocated or mapped.
+    /// The memory given cannot be shared with a child that is to inherit the ring.
+    PrivateMemory,
+    /// The memory could not be allocated or mapped, or is not as a ring needs it.
     Map(sys::MapError),
     /// Not found out.
     Unknown,
@@ -298,6 +301,10 @@ impl fmt::Display for Cause {
             Cause::NotContiguous => f.write_str(
                 "likely the ring's own memory: before Linux 6.10 the kernel takes only what is contiguous; ask for at \
                  most a page of entries, use no_mmap_huge(), or leave no_mmap() out",
+            ),
+            Cause::PrivateMemory => f.write_str(
+                "a ring in memory that was handed over cannot be inherited: that memory is private, and a child would \
+                 get a copy; use no_mmap(), or leave inherit_on_fork() out",
             ),
             Cause::Map(error) => error.fmt(f),
             Cause::Unknown => f.write_str("no ring, for a reason that rawring knows no better than the kernel says it"),

@@ -1,7 +1,7 @@
 //! Making rings: the builder, one method for each setup flag.
 //!
 //! What excludes or needs what is a table (`rules.rs`), checked before the kernel is asked. Asking, falling back and
-//! mapping is `build.rs`; what a failure means is found out by `diagnose.rs` and said by `error.rs`.
+//! mapping is `build.rs`, in memory of the caller `given.rs`; what a failure means is found out by `diagnose.rs` and said by `error.rs`.
 //!
 //! Invariant: a [`Ring`] that comes out of here has the features of the floor ([`Setup::FLOOR`]) and no setup flag
 //! whose meaning the crate does not know, unless the caller of [`Setup::raw_params`] vouches for it. Nothing is
@@ -10,11 +10,14 @@
 mod build;
 mod diagnose;
 mod error;
+mod given;
 mod rules;
 
 pub(crate) use diagnose::counted_memlock;
 pub(crate) use diagnose::unknown as unknown_flags;
 pub use error::{Cause, SetupError, Step};
+pub(crate) use given::Given;
+pub use given::Unbuilt;
 pub use rules::Conflict;
 #[cfg(feature = "sim")]
 pub(crate) use rules::conflict;
@@ -283,7 +286,7 @@ impl<'r> Setup<'r> {
 
     /// Puts the queues into memory that this process allocates, instead of mapping the kernel's. Before Linux 6.10
     /// only small rings can be made so (a page for the entries, one for the rest); see
-    /// [`no_mmap_huge`](Self::no_mmap_huge).
+    /// [`no_mmap_huge`](Self::no_mmap_huge). For memory of the caller's see [`build_in`](Self::build_in).
     ///
     /// `IORING_SETUP_NO_MMAP`, Linux 6.5.
     #[must_use]

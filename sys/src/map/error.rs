@@ -14,6 +14,20 @@ pub enum MapError {
     UserMemory,
     /// The parameters name other memory than the one that was given.
     OtherMemory,
+    /// The memory given is smaller than the ring.
+    TooSmall {
+        /// How many bytes the ring needs.
+        needed: usize,
+        /// How many there are.
+        given: usize,
+    },
+    /// The memory given does not begin with a page.
+    Unaligned {
+        /// Where it begins.
+        address: usize,
+        /// The size of a page.
+        page: u64,
+    },
     /// A queue's size is not a power of two, or the sizes need more memory than there are addresses.
     BadEntries {
         /// The field of the parameters, or the argument.
@@ -81,6 +95,16 @@ impl fmt::Display for MapError {
             Self::OtherMemory => f.write_str(
                 "the parameters name other memory than the RingMemory given: \
                  pass the parameters that RingMemory::new changed, as io_uring_setup left them",
+            ),
+            Self::TooSmall { needed, given } => write!(
+                f,
+                "a ring of this size needs {needed} bytes of memory, and {given} were given: \
+                 give it more, or ask for fewer entries"
+            ),
+            Self::Unaligned { address, page } => write!(
+                f,
+                "the memory given begins at {address:#x}, inside of a page of {page} bytes: \
+                 begin where a page does"
             ),
             Self::BadEntries { what, entries } => {
                 write!(f, "{what} is {entries}: not a size that a queue can have; {NOT_OURS}")

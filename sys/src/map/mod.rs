@@ -1,6 +1,6 @@
 //! The memory of a ring: mapped, checked, and given out as typed pointers.
 //!
-//! Who owns what: a [`RingMap`] owns the mappings and unmaps them when it is dropped; it does not own
+//! Who owns what: a [`RingMap`] owns the mappings, unless they are lent, and unmaps them when it is dropped; it does not own
 //! the file descriptor. [`RingPointers`] own nothing and are good for as long as the map lives.
 //!
 //! Drop the map *before* closing the descriptor: closing does not wait for requests in flight, and
@@ -207,11 +207,13 @@ impl RingMap {
     }
 }
 
-/// A mapping, unmapped on drop.
+/// A mapping, unmapped on drop unless it is lent.
 #[derive(Debug)]
 struct Mapping {
     start: NonNull<c_void>,
     len: usize,
+    /// Somebody else's, who unmaps it.
+    lent: bool,
     /// The process that keeps this mapping from its children; 0 if they inherit it.
     home: AtomicI32,
 }
@@ -241,7 +243,16 @@ impl Mapping {
     /// It must be what a successful mmap returned, all of it, and nobody else's to unmap.
     unsafe fn own(at: *mut c_void, len: usize) -> Self {
         // SAFETY: mmap maps at zero only by MAP_FIXED.
-        Self { start: unsafe { NonNull::new_unchecked(at) }, len, home: AtomicI32::new(0) }
+        Self { start: unsafe { NonNull::new_unchecked(at) }, len, lent: false, home: AtomicI32::new(0) }
+    }
+
+    /// Uses mapped memory that somebody else unmaps.
+    ///
+    /// # Safety
+    ///
+    /// It must stay mapped for reading and writing until this is dropped.
+    unsafe fn lent(start: NonNull<c_void>, len: usize) -> Self {
+        Self { start, len, lent: true, home: AtomicI32::new(0) }
     }
 
     const fn start(&self) -> NonNull<c_void> {
@@ -266,6 +277,9 @@ fn process() -> i32 {
 impl Drop for Mapping {
     fn drop(&mut self) {
         let home = *self.home.get_mut();
+        if self.lent {
+            return;
+        }
         if home != 0 && home != process() {
             // There is no such mapping in a forked child; at its address there may be another by now.
             return;
