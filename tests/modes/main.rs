@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod every;
 mod sets;
 mod suite;
 mod waker;

@@ -1,4 +1,5 @@
-//! One suite over every combination of modes: each is opened, driven, and torn down.
+//! One suite over every combination of modes: each is opened, driven, and torn down. The flags that go with everything
+//! (`RingTrials::FREE`) are sampled; `every.rs` leaves none out, and drives less.
 //!
 //! What is driven is what the modes change: how entries get to the kernel and completions back, where either wraps, what
 //! happens where there is no room, and what the safe doors make of it. Rings that poll devices take hardly any
@@ -21,12 +22,42 @@ use crate::common::{has, in_own_process, probe, since, skipped, with};
 const FAILING: Version = Version::new(6, 10);
 
 /// Slots of the submission queue; the completion queue has a size of its own where that is asked for.
-const ENTRIES: u32 = 4;
+pub const ENTRIES: u32 = 4;
+
+/// What rings of some combinations are made with.
+pub struct Others {
+    plain: Ring,
+    polling: Ring,
+    cpu: u32,
+}
+
+impl Others {
+    pub fn new() -> Self {
+        let polling = Setup::new(2).sqpoll(Duration::from_millis(1)).build().expect("a ring");
+        let set = rustix::thread::sched_getaffinity(None).expect("an affinity");
+        let cpu = (0..rustix::thread::CpuSet::MAX_CPU).find(|&cpu| set.is_set(cpu)).expect("a processor") as u32;
+        Others { plain: Ring::new(2).expect("a ring"), polling, cpu }
+    }
+
+    /// The setup with exactly these flags.
+    pub fn setup(&self, set: SetupFlags) -> Setup<'_> {
+        let attach_to = if set.contains(SetupFlags::SQPOLL) { &self.polling } else { &self.plain };
+        let flags = SetupFlags::INFO.iter().map(|info| SetupFlags::from_bits_retain(info.bits as u32));
+        let chosen = flags.filter(|&flag| set.contains(flag));
+        let array = !set.contains(SetupFlags::NO_SQARRAY);
+        chosen.fold(Setup::new(ENTRIES).no_sqarray(!array), |setup, flag| with(setup, flag, attach_to, self.cpu))
+    }
+}
+
+/// All setup flags that this kernel knows.
+pub fn known() -> SetupFlags {
+    let known = probe().setup_flags().filter(|flag| flag.supported);
+    known.fold(SetupFlags::empty(), |all, flag| all | SetupFlags::from_bits_retain(flag.info.bits as u32))
+}
 
 /// What a combination is driven with.
 struct Bench {
-    plain: Ring,
-    polling: Ring,
+    others: Others,
     pair: (UnixStream, UnixStream),
     /// Whether a chain can be made to fail.
     failing: bool,
@@ -34,16 +65,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn setup(&self, set: SetupFlags) -> Setup<'_> {
-        let attach_to = if set.contains(SetupFlags::SQPOLL) { &self.polling } else { &self.plain };
-        let flags = SetupFlags::INFO.iter().map(|info| SetupFlags::from_bits_retain(info.bits as u32));
-        let chosen = flags.filter(|&flag| set.contains(flag));
-        let array = !set.contains(SetupFlags::NO_SQARRAY);
-        chosen.fold(Setup::new(ENTRIES).no_sqarray(!array), |setup, flag| with(setup, flag, attach_to, 0))
-    }
-
     fn drive(&mut self, set: SetupFlags) {
-        let ring = self.setup(set).build().unwrap_or_else(|error| panic!("{set:?}: {error}"));
+        let ring = self.others.setup(set).build().unwrap_or_else(|error| panic!("{set:?}: {error}"));
         assert_eq!(ring.setup_flags(), set);
         let mut ring = ring;
         if set.contains(SetupFlags::R_DISABLED) {
@@ -136,7 +159,7 @@ fn submit(ring: &mut Ring) {
 }
 
 /// The keys and results of the next completions.
-fn reap(ring: &mut Ring, count: usize) -> Vec<(u64, Result<u32, Errno>)> {
+pub fn reap(ring: &mut Ring, count: usize) -> Vec<(u64, Result<u32, Errno>)> {
     let mut seen = Vec::new();
     while seen.len() < count {
         ring.submit_and_wait(1).expect("waited");
@@ -242,22 +265,15 @@ fn every_combination_of_modes_passes_the_suite() {
         if let Err(reason) = crate::common::safe_doors() {
             return skipped(TEST, &reason.to_string());
         }
-        let polls = Setup::new(2).sqpoll(Duration::from_millis(1)).build().expect("a ring");
         let mut bench = Bench {
-            plain: Ring::new(2).expect("a ring"),
-            polling: polls,
+            others: Others::new(),
             pair: UnixStream::pair().expect("a pair"),
             failing: since(FAILING).is_ok(),
             wide: has(Nop128::INFO).is_ok(),
         };
-        let known = probe().setup_flags().filter(|flag| flag.supported);
-        let known =
-            known.fold(SetupFlags::empty(), |all, flag| all | SetupFlags::from_bits_retain(flag.info.bits as u32));
-        // Which processor a thread is on changes nothing, and whether the kernel sleeps before it polls a device neither.
-        let modes = known - SetupFlags::SQ_AFF - SetupFlags::HYBRID_IOPOLL;
         // One choice of the flags that go with everything for each set of the others, of the two that there are.
         let one = |n: usize| (n / 2).count_ones() as usize % 2 == n % 2;
-        let sets = RingTrials::sets(modes, RingTrials::FREE).enumerate();
+        let sets = RingTrials::sets(known(), RingTrials::FREE).enumerate();
         let sets = sets.filter(|&(n, set)| one(n) && Conflict::of(set).is_none());
         let mut count = 0;
         for (_, set) in sets {
