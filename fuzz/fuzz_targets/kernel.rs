@@ -1,6 +1,8 @@
 //! Programs on the kernel that this runs on. See `tests/fuzz/kernel.rs`.
 #![no_main]
 
+#[path = "../../tests/fuzz/child.rs"]
+mod child;
 #[path = "../../tests/fuzz/kernel.rs"]
 mod kernel;
 #[path = "../../tests/programs/mod.rs"]

@@ -54,7 +54,7 @@ ops! {
     /// on exec, and the next entry of a chain can use the slot already.
     ///
     /// `EINVAL` with [`OFlags::CLOEXEC`], which means nothing there, and for an index that the table does not have;
-    /// `ENXIO` if there is no table; `ENFILE` if no slot is free.
+    /// `ENXIO` if there is no table; `ENFILE` if the kernel is to pick a slot and has none.
     OpenAtDirect = IORING_OP_OPENAT, "5.15", Once {
         new(
             val dir: BorrowedFd<'a> => [FD] Completed,

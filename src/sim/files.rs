@@ -102,7 +102,7 @@ impl World {
                 let sys::io_uring_rsrc_register { nr, flags, resv2, data, tags } = table;
                 let sparse = flags & sys::IORING_RSRC_REGISTER_SPARSE != 0;
                 let known = if self.config.release().is(SPARSE) { sys::IORING_RSRC_REGISTER_SPARSE } else { 0 };
-                if resv2 != 0 || flags & !known != 0 || sparse && data != 0 {
+                if nr == 0 || resv2 != 0 || flags & !known != 0 || sparse && data != 0 {
                     return Err(Errno::INVAL);
                 }
                 // SAFETY: the caller's promise.

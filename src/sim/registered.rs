@@ -149,11 +149,12 @@ impl World {
         if nr == 0 || resv != 0 || resv2 != 0 {
             return Err(Errno::INVAL);
         }
+        let end = offset.checked_add(nr).ok_or(Errno::OVERFLOW)? as usize;
         let table = self.ring(id).registered.slots.len();
         if table == 0 {
             return Err(Errno::NXIO);
         }
-        if offset.checked_add(nr).ok_or(Errno::OVERFLOW)? as usize > table {
+        if end > table {
             return Err(Errno::INVAL);
         }
         for done in 0..nr {

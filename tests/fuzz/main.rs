@@ -4,12 +4,14 @@
 //! a test as soon as it lies in `fuzz/seeds/NAME/`: every file there is run.
 
 mod buf_ring;
+mod child;
 #[path = "../common/mod.rs"]
 mod common;
 mod decode;
 mod kernel;
 #[path = "../programs/mod.rs"]
 mod programs;
+mod register;
 #[cfg(feature = "sim")]
 mod sim;
 
@@ -103,4 +105,37 @@ fn kernel() {
     if common::kernel_has_op("kernel", rawring::op::CancelAny::INFO) {
         common::in_own_process("kernel", || exercise_slow("kernel", 100, kernel::run));
     }
+}
+
+/// Whether a simulated kernel can tell a bad address, for which it asks the real one.
+#[cfg(feature = "sim")]
+fn bad_addresses() -> Result<(), String> {
+    let (local, page) = (0_u8, rustix::param::page_size());
+    let first = (&raw const local).map_addr(|address| address & !(page - 1)).cast_mut().cast();
+    // SAFETY: populating changes nothing that a program can see.
+    let populated = unsafe { rustix::mm::madvise(first, page, rustix::mm::Advice::LinuxPopulateRead) };
+    populated.map_err(|_| "needs MADV_POPULATE_READ (Linux 5.14)".to_owned())
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn register_on_simulated_kernels() {
+    common::needs!(bad_addresses());
+    exercise_slow("register", 500, register::simulated);
+    exercise_slow("register", 500, register::lied_to);
+}
+
+/// In a process of its own, as `kernel`.
+#[test]
+fn register_on_the_kernel() {
+    // Before that, tags are lost with their table.
+    common::needs!(common::since(rawring::Version::new(6, 13)));
+    common::in_own_process("register_on_the_kernel", || exercise_slow("register", 300, register::on_the_kernel));
+}
+
+/// The entrance of the fuzz target leads to each of them.
+#[test]
+fn register_anywhere() {
+    common::needs!(common::since(rawring::Version::new(6, 13)));
+    common::in_own_process("register_anywhere", || (0..4).for_each(|place| register::run(&[place])));
 }
