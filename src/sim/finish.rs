@@ -36,8 +36,15 @@ impl World {
     pub(super) fn post(&mut self, id: RequestId) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let Stage::Reporting(report, outcome) = request.stage else { return };
-        self.activity += 1;
         let ring = request.ring;
+        if let Some(took) = request.took.take() {
+            let earlier = |request: &Request| request.ring == ring && request.took.is_some_and(|other| other < took);
+            let of = |(&id, request): (&RequestId, &Request)| earlier(request).then_some((request.took, id));
+            while let Some((_, first)) = self.requests.iter().filter_map(of).min() {
+                self.post(first);
+            }
+        }
+        self.activity += 1;
         match report {
             // Without room there are no more shots: the last one says so, and goes to the overflow list.
             Report::Shot if self.rings[&ring].has_room() => {

@@ -115,6 +115,8 @@ pub(super) struct Request {
     pub(super) cancelled: bool,
     /// A zero-copy send of which only the notification is to come.
     pub(super) sent: bool,
+    /// Of what it reports, when it took that out of an incremental group: others that did so later are posted later.
+    pub(super) took: Option<u64>,
 }
 
 impl Request {

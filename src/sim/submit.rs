@@ -112,6 +112,7 @@ impl World {
             limited: false,
             cancelled: false,
             sent: false,
+            took: None,
         };
         let mut loans = Loans::default();
         let result = self.check(ring, slot, &mut taken, left, chain, &mut request).and_then(|()| {

@@ -9,7 +9,7 @@ use rawring::{Errno, Reason, Wait};
 use super::job::{Job, Key};
 use super::ledger::Ledger;
 use super::program::{Entry, Link, Op, Step};
-use super::run::{BUFFER, BUFFERS, Reaped, Run, Way};
+use super::run::{Reaped, Run, Way};
 use super::trace::{Completion, Event};
 use super::world::{PATIENCE, World};
 
@@ -55,6 +55,8 @@ impl<W: World> Run<'_, W> {
             Step::HangUp(object) => self.hang_up(object),
             Step::Connect => self.connect(),
             Step::Post => self.post(),
+            Step::GiveBack(at) => self.buffers.give_back(at, &mut self.trace),
+            Step::GiveBackAll => self.buffers.give_back_all(&mut self.trace),
         }
     }
 
@@ -144,9 +146,9 @@ impl<W: World> Run<'_, W> {
         }
     }
 
-    pub fn completed(&mut self, Reaped { key, cqe, job }: Reaped<W::Side>) {
-        let provided = cqe.buffer_id().map(|id| (id, self.provided_bytes(id, cqe.res())));
-        let completion = Completion::new(key, &cqe, provided);
+    pub fn completed(&mut self, Reaped { key, cqe, job, delivery }: Reaped<W::Side>) {
+        let delivered = self.buffers.take(&cqe, delivery, &mut self.trace);
+        let completion = Completion::new(key, &cqe, delivered);
         if let (Some(Op::Accept | Op::AcceptMulti), Ok(descriptor)) = (self.op(key), completion.result) {
             self.world.close(descriptor);
         }
@@ -172,13 +174,6 @@ impl<W: World> Run<'_, W> {
         }
         job.close();
         self.ended.push(job);
-    }
-
-    fn provided_bytes(&self, id: u16, res: i32) -> Vec<u8> {
-        let at = usize::from(id % BUFFERS) * BUFFER as usize;
-        let len = usize::try_from(res).unwrap_or(0).min(BUFFER as usize);
-        // SAFETY: inside the memory; the completion says that the kernel is done with this buffer.
-        unsafe { std::slice::from_raw_parts(self.provided.cast::<u8>().add(at), len) }.to_vec()
     }
 
     /// Waits until everything that ends by itself has ended.

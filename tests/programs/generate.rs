@@ -3,12 +3,17 @@
 //! Each step has a fixed number of bytes, so that taking a step away leaves the others what they are, and zeros are
 //! the simplest step. All bytes are a program.
 
-use super::program::{Door, ENTRIES, Entry, Kind, LONG, Link, Object, Op, Program, Step, entry};
+use super::program::{Bufs, Door, ENTRIES, Entry, Kind, LONG, Link, Object, Op, Program, Step, entry};
 
 /// Bytes before the first step.
 pub const HEADER: usize = 2;
 /// Bytes of a step.
 pub const STEP: usize = 5;
+/// What a step is, its first byte says, modulo this.
+pub const KINDS: u8 = 96;
+/// From here on it picks a buffer, from here on it gives one back.
+pub const PICKS: u8 = 64;
+pub const GIVE_BACK: u8 = 88;
 /// Steps that a program has at most: tags of entries have to fit into a byte, and runs should be short.
 pub const MAX_STEPS: usize = 28;
 
@@ -20,6 +25,7 @@ pub fn from_bytes(bytes: &[u8]) -> Program {
     Program {
         kind: pick(&Kind::ALL, at(0)),
         door: pick(&doors, at(1)),
+        bufs: pick(&[Bufs::List, Bufs::Ring, Bufs::Ring, Bufs::Incremental], at(0) / Kind::ALL.len() as u8),
         steps: steps.chunks_exact(STEP).take(MAX_STEPS).map(step).collect(),
     }
 }
@@ -31,7 +37,7 @@ fn pick<T: Copy>(from: &[T], byte: u8) -> T {
 fn step(bytes: &[u8]) -> Step {
     let [kind, object, a, b, flags] = bytes.try_into().expect("a whole step");
     let source = pick(&[Object::In(0), Object::Socket(0), Object::In(1), Object::Socket(1), Object::Tcp], object);
-    match kind % 64 {
+    match kind % KINDS {
         48..=50 => Step::Submit,
         51..=53 => Step::Wait(a % 4),
         54 => Step::Reap,
@@ -40,6 +46,9 @@ fn step(bytes: &[u8]) -> Step {
         60 => Step::Connect,
         61 => Step::Withdraw(a % 8),
         62 => Step::Post,
+        GIVE_BACK..=92 => Step::GiveBack(a % 8),
+        93 => Step::GiveBackAll,
+        94.. => Step::Feed(source, 20 + a % 24),
         kind => Step::Push(flagged(operation(kind, object, a, b), flags)),
     }
 }
@@ -79,6 +88,12 @@ fn operation(kind: u8, object: u8, a: u8, b: u8) -> Op {
         43 => Op::CancelAny,
         44 => Op::TimeoutRemove(a % 16),
         45 => Op::PollRemove(a % 16),
+        PICKS..=67 => Op::ReadProvided(source),
+        68..=71 => Op::RecvProvided(socket),
+        72..=75 => Op::RecvBundle(socket),
+        76..=79 => Op::RecvMultiBundle(socket),
+        80..=83 => Op::ReadMulti(In(object % 2)),
+        84..=87 => Op::RecvMulti(socket),
         _ => Op::Message(b & 1 == 0),
     }
 }
@@ -101,7 +116,8 @@ fn flagged(op: Op, flags: u8) -> Entry {
 
 /// Whether a missing completion of it says something: that of an operation with many does not.
 fn can_skip(op: Op) -> bool {
-    matches!(op, Op::PollMulti(_)) || !(op.is_multi() || matches!(op, Op::LinkTimeout(_)))
+    // Of a buffer that was picked, nobody would hear.
+    matches!(op, Op::PollMulti(_)) || !(op.is_multi() || op.picks().is_some() || matches!(op, Op::LinkTimeout(_)))
 }
 
 /// The program made so calm that any kernel has to come to the same: one chain at a time, nothing by the clock, no two
@@ -125,6 +141,10 @@ pub fn calmed(program: &Program) -> Program {
             let differs = match entry.op {
                 // Descriptors have any number, and who looks for many finds them wherever they happen to be.
                 Op::ReadHuge(_) | Op::Accept | Op::CancelFd(_) | Op::CancelAny => true,
+                // How many buffers it looks at is the kernel's business.
+                Op::RecvBundle(_) => true,
+                // From a list, a read of Linux has its buffer while it waits.
+                Op::ReadProvided(_) if program.bufs == Bufs::List => true,
                 Op::SendZc(_) | Op::CancelKey(_) => in_chain,
                 _ => in_chain && waits.is_some(),
             };
@@ -154,5 +174,6 @@ pub fn calmed(program: &Program) -> Program {
         steps.push(Step::Push(entry(Op::Nop)));
     }
     steps.push(Step::Settle);
-    Program { kind: Kind::Plain, door: Door::Unchecked, steps }
+    let bufs = if program.bufs == Bufs::Incremental { Bufs::Ring } else { program.bufs };
+    Program { kind: Kind::Plain, door: Door::Unchecked, bufs, steps }
 }

@@ -43,7 +43,7 @@ pub fn endure(program: &Program, world: &Simulated, lies: Lies, percent: u8) -> 
 fn by_the_door(program: &Program, world: &Simulated, site: &Rc<Site<Side>>, mut ring: Ring) {
     match program.door {
         Door::Unchecked => {
-            let mut way = Unchecked::new(ring);
+            let mut way = Unchecked::new(ring, None);
             steps(program, site, &mut way);
             world.sim().lie(Lies::empty(), 0);
             way.end(world);

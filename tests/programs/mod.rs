@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each user of the programs uses its own part")]
 
+pub mod buffers;
 pub mod doors;
 mod drive;
 pub mod generate;
@@ -14,6 +15,7 @@ pub mod ledger;
 #[cfg(feature = "sim")]
 pub mod liar;
 mod outside;
+mod print;
 pub mod program;
 pub mod run;
 #[cfg(feature = "sim")]

@@ -93,7 +93,7 @@ impl<W: World> Run<'_, W> {
             match Key::unpack(cqe.user_data()) {
                 Key::Cancel => {}
                 key @ (Key::Message(_) | Key::Post(_)) => {
-                    self.trace.events.push(Event::Completed(Completion::new(key, &cqe, None)));
+                    self.trace.events.push(Event::Completed(Completion::new(key, &cqe, Vec::new())));
                 }
                 // A notification that nobody announced, see the ledger. Not before its end does a door let it out.
                 Key::Unknown(data) if UserData(data).is_reserved() && cqe.is_notification() => {}
@@ -125,6 +125,7 @@ impl<W: World> Run<'_, W> {
         }
         self.trace.received =
             self.helper.received().iter().map(|&(data, res)| (Key::unpack(UserData(data)), res)).collect();
+        self.buffers.census(&mut ring, self.world, &mut self.trace);
         self.let_go(&ring);
     }
 

@@ -4,11 +4,10 @@
 //! that can be pasted into a test. Anything that can be written down here may be run; what a kernel or a door does not
 //! have is replaced or refused by whoever runs it, and said.
 
-use std::fmt;
-
-use rawring::OpInfo;
+use rawring::buf_ring::Pick;
 use rawring::flags::SetupFlags;
 use rawring::op;
+use rawring::{OpInfo, Version};
 
 use Object::*;
 use Op::*;
@@ -18,6 +17,7 @@ use Op::*;
 pub struct Program {
     pub kind: Kind,
     pub door: Door,
+    pub bufs: Bufs,
     pub steps: Vec<Step>,
 }
 
@@ -97,6 +97,39 @@ pub enum Door {
     InFlight,
 }
 
+/// What the group of provided buffers is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bufs {
+    /// A list, filled once.
+    List,
+    /// A ring. What is delivered stays with the program until it gives that back.
+    Ring,
+    /// A ring whose buffers are used bit by bit.
+    Incremental,
+}
+
+impl Bufs {
+    pub const ALL: [Bufs; 3] = [Bufs::List, Bufs::Ring, Bufs::Incremental];
+
+    /// The release that brought it.
+    pub fn since(self) -> Version {
+        match self {
+            Bufs::List => Version::new(5, 7),
+            Bufs::Ring => Version::new(5, 19),
+            Bufs::Incremental => Version::new(6, 12),
+        }
+    }
+
+    pub fn count(self) -> u16 {
+        if self == Bufs::List { 16 } else { 4 }
+    }
+
+    /// Bytes in each.
+    pub fn size(self) -> u32 {
+        if self == Bufs::List { 16 } else { 8 }
+    }
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
     Push(Entry),
@@ -117,6 +150,10 @@ pub enum Step {
     Connect,
     /// Another ring sends a message to this one.
     Post,
+    /// Gives back a delivered buffer, by its position among those that the program holds.
+    GiveBack(u8),
+    /// Gives back all of them at once.
+    GiveBackAll,
 }
 
 /// What entries work on. The ring's side is ours, the other side is what steps act on.
@@ -202,6 +239,12 @@ pub enum Op {
     PollMulti(Object),
     ReadMulti(Object),
     RecvMulti(Object),
+    /// Into a provided buffer, once.
+    ReadProvided(Object),
+    RecvProvided(Object),
+    /// Into as many provided buffers as it takes.
+    RecvBundle(Object),
+    RecvMultiBundle(Object),
     Accept,
     AcceptMulti,
     /// Milliseconds, and how many completions end it earlier.
@@ -238,6 +281,10 @@ impl Op {
             PollMulti(_) => op::PollMulti::INFO,
             ReadMulti(_) => op::ReadMulti::INFO,
             RecvMulti(_) => op::RecvMulti::INFO,
+            ReadProvided(_) => op::ReadProvided::INFO,
+            RecvProvided(_) => op::RecvProvided::INFO,
+            RecvBundle(_) => op::RecvBundle::INFO,
+            RecvMultiBundle(_) => op::RecvMultiBundle::INFO,
             Accept => op::Accept::INFO,
             AcceptMulti => op::AcceptMulti::INFO,
             Timeout(..) => op::Timeout::INFO,
@@ -258,6 +305,7 @@ impl Op {
             ReadAt(object, ..) | WriteAt(object, ..) | ReadHuge(object) => Some(object),
             Read(object, _) | Recv(object, _) | Write(object, _) | Send(object, _) => Some(object),
             Poll(object) | PollMulti(object) | ReadMulti(object) | RecvMulti(object) | CancelFd(object) => Some(object),
+            ReadProvided(object) | RecvProvided(object) | RecvBundle(object) | RecvMultiBundle(object) => Some(object),
             SendZc(_) => Some(Tcp),
             Accept | AcceptMulti => Some(Listener),
             Nop | Wide | Fail | Malformed | Timeout(..) | TimeoutMulti(_) | LinkTimeout(_) => None,
@@ -267,14 +315,23 @@ impl Op {
 
     /// Whether it may have many completions.
     pub fn is_multi(self) -> bool {
-        matches!(self, PollMulti(_) | ReadMulti(_) | RecvMulti(_) | AcceptMulti | TimeoutMulti(_))
+        matches!(self, PollMulti(_) | ReadMulti(_) | RecvMulti(_) | RecvMultiBundle(_) | AcceptMulti | TimeoutMulti(_))
     }
 
-    /// Bytes that it takes out of a source at most; 0 if it takes none.
+    /// How it takes provided buffers, if it does.
+    pub fn picks(self) -> Option<Pick> {
+        match self {
+            ReadMulti(_) | RecvMulti(_) | ReadProvided(_) | RecvProvided(_) => Some(Pick::One),
+            RecvBundle(_) | RecvMultiBundle(_) => Some(Pick::Bundle),
+            _ => None,
+        }
+    }
+
+    /// Which source it takes bytes out of.
     pub fn reads(self) -> Option<Object> {
         match self {
-            Read(object, _) | Recv(object, _) | ReadMulti(object) | RecvMulti(object) => Some(object),
-            _ => None,
+            Read(object, _) | Recv(object, _) => Some(object),
+            _ => self.object().filter(|_| self.picks().is_some()),
         }
     }
 
@@ -314,34 +371,6 @@ impl Entry {
     }
 }
 
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "entry({:?})", self.op)?;
-        f.write_str(match self.link {
-            Link::None => "",
-            Link::Soft => ".link()",
-            Link::Hard => ".hard_link()",
-        })?;
-        let flags = [(self.drain, ".drain()"), (self.force_async, ".force_async()"), (self.skip, ".skip()")];
-        for (set, text) in flags.into_iter().chain([(self.fixed, ".fixed()")]) {
-            f.write_str(if set { text } else { "" })?;
-        }
-        Ok(())
-    }
-}
-
-/// Prints what can be pasted into a test.
-impl fmt::Debug for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Program { kind, door, steps } = self;
-        writeln!(f, "Program {{\n    kind: Kind::{kind:?},\n    door: Door::{door:?},\n    steps: vec![")?;
-        for step in steps {
-            writeln!(f, "        {step:?},")?;
-        }
-        f.write_str("    ],\n}")
-    }
-}
-
 impl Program {
     /// The entries, in the order in which they are pushed.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
@@ -358,6 +387,7 @@ impl Program {
             Step::Feed(other, _) | Step::HangUp(other) => *other == object,
             Step::Connect => object == Listener,
             Step::Withdraw(_) | Step::Submit | Step::Wait(_) | Step::Reap | Step::Settle | Step::Post => false,
+            Step::GiveBack(_) | Step::GiveBackAll => false,
         })
     }
 }

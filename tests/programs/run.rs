@@ -9,23 +9,19 @@ use std::rc::Rc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use rawring::op::ProvideBuffers;
-use rawring::operand::GroupId;
+use rawring::buf_ring::{BadBuffer, Delivery, Pick};
 use rawring::{Cqe, Errno, Reason, Ring, Setup, UserData, Version, Wait};
 use rawring_sys as sys;
 
+use super::buffers::Buffers;
 use super::doors;
-use super::job::{GROUP, Job, Key, Site, Wide};
-use super::program::{Door, ENTRIES, Entry, FILE_LEN, Kind, Link, Object, Op, Program, Step};
+use super::job::{Job, Key, Site, Wide};
+use super::program::{Bufs, Door, ENTRIES, Entry, FILE_LEN, Kind, Link, Object, Op, Program, Step};
 use super::trace::Trace;
 use super::world::{Helper, PATIENCE, World};
 
 /// The release from which notifications say what was copied.
 const REPORTS: Version = Version::new(6, 2);
-
-/// Provided buffers, and bytes in each.
-pub(super) const BUFFERS: u16 = 16;
-pub(super) const BUFFER: u32 = 16;
 
 /// The ring of a kind.
 pub fn setup(kind: Kind, world: &impl World) -> Setup<'static> {
@@ -59,8 +55,37 @@ pub fn fitted(program: &Program, world: &impl World) -> Program {
     let unstoppable = program.kind == Kind::Sqpoll
         && program.entries().any(|entry| entry.force_async || entry.link != Link::None)
         && program.entries().any(|entry| entry.drain);
+    if world.level() < program.bufs.since() {
+        program.bufs = Bufs::List;
+    }
+    let picks = |pick: fn(Pick) -> bool| program.entries().any(|entry| entry.op.picks().is_some_and(pick));
+    // What a worker takes, it takes when others do, too: neither a bundle nor what is used bit by bit is in order then
+    // (Linux 6.18 to 7.3: io_recv_finish has a bundle go on with whatever buffer is next by then).
+    let bit_by_bit = picks(|_| true) && program.bufs == Bufs::Incremental;
+    let in_order = bit_by_bit || picks(|pick| pick == Pick::Bundle) && program.bufs == Bufs::Ring;
     for step in &mut program.steps {
-        let Step::Push(Entry { op, drain, .. }) = step else { continue };
+        let Step::Push(entry) = step else { continue };
+        if in_order {
+            *entry = Entry { link: Link::None, drain: false, force_async: false, ..*entry };
+        }
+        // Only rings have bundles: of a list, a receive goes on with any buffer (Linux 6.18).
+        if program.bufs == Bufs::List {
+            entry.op = match entry.op {
+                Op::RecvBundle(object) => Op::RecvProvided(object),
+                Op::RecvMultiBundle(object) => Op::RecvMulti(object),
+                other => other,
+            };
+        }
+        // What waits for long may go to a worker, unless it has many shots.
+        if bit_by_bit {
+            entry.op = match entry.op {
+                Op::ReadProvided(object) => Op::ReadMulti(object),
+                Op::RecvProvided(object) => Op::RecvMulti(object),
+                Op::RecvBundle(object) => Op::RecvMultiBundle(object),
+                other => other,
+            };
+        }
+        let Entry { op, drain, .. } = entry;
         *drain &= !unstoppable;
         match *op {
             Op::SendZc(len) if stuck => *op = Op::Send(Object::Tcp, len),
@@ -91,6 +116,8 @@ pub struct Reaped<S> {
     pub key: Key,
     pub cqe: Cqe,
     pub job: Option<Job<S>>,
+    /// What it delivered out of a ring of buffers.
+    pub delivery: Option<Result<Delivery, BadBuffer>>,
 }
 
 /// The parts of a run that last from its first step to its verdict.
@@ -102,7 +129,7 @@ pub struct Run<'w, W: World> {
     pub(super) others: [Option<W::Side>; Object::ALL.len()],
     pub(super) clients: Vec<W::Side>,
     pub(super) helper: Helper,
-    pub(super) provided: *mut [u8],
+    pub(super) buffers: Buffers,
     pub trace: Trace,
     /// The memory of entries that have ended, which nobody is to touch any more.
     pub ended: Vec<Job<W::Side>>,
@@ -117,8 +144,8 @@ pub fn run<W: World>(program: &Program, world: &W) -> Option<Trace> {
     let program = &fitted(program, world);
     let mut ring = setup(program.kind, world).build().ok()?;
     let _watch = Watch::start(format!("{program:?}"));
-    let mut run = Run::new(program, world, &ring);
-    run.provide(&mut ring);
+    let buffers = Buffers::provide(&mut ring, program);
+    let mut run = Run::new(program, world, &ring, buffers);
     run.register(&ring);
     let ring = match program.door {
         Door::Unchecked => doors::unchecked(&mut run, ring),
@@ -128,14 +155,12 @@ pub fn run<W: World>(program: &Program, world: &W) -> Option<Trace> {
     // Without a ring, something may still be using the provided buffers: they stay.
     if let Some(ring) = ring {
         run.look_around(ring);
-        // SAFETY: made by `Box::into_raw` in `new`. All entries have ended and the ring is gone.
-        drop(unsafe { Box::from_raw(run.provided) });
     }
     Some(run.trace)
 }
 
 impl<'w, W: World> Run<'w, W> {
-    fn new(program: &'w Program, world: &'w W, ring: &Ring) -> Self {
+    fn new(program: &'w Program, world: &'w W, ring: &Ring, buffers: Buffers) -> Self {
         let helper = Helper::new(world);
         let mut ours = [const { None }; Object::ALL.len()];
         let mut others = [const { None }; Object::ALL.len()];
@@ -171,7 +196,6 @@ impl<'w, W: World> Run<'w, W> {
             overflows: program.kind == Kind::TinyCq,
             ..Trace::default()
         };
-        let provided = Box::into_raw(vec![0; usize::from(BUFFERS) * BUFFER as usize].into_boxed_slice());
         let (clients, ended, capacity) = (Vec::new(), Vec::new(), ring.sq_entries());
         let (pushed, posted, last_linked) = (0, 0, false);
         Run {
@@ -181,7 +205,7 @@ impl<'w, W: World> Run<'w, W> {
             others,
             clients,
             helper,
-            provided,
+            buffers,
             trace,
             ended,
             capacity,
@@ -189,22 +213,6 @@ impl<'w, W: World> Run<'w, W> {
             posted,
             last_linked,
         }
-    }
-
-    /// Gives the ring its provided buffers, if the program has a use for them.
-    fn provide(&mut self, ring: &mut Ring) {
-        if !self.program.entries().any(|entry| matches!(entry.op, Op::ReadMulti(_) | Op::RecvMulti(_))) {
-            return;
-        }
-        // SAFETY: the memory is that long, freed by nobody, and read again only where a completion names a buffer.
-        let entry =
-            unsafe { ProvideBuffers::new(self.provided.cast(), BUFFER, BUFFERS.into(), 0, GroupId::from(GROUP)) };
-        ring.push(entry).expect("the queue is empty");
-        while ring.ready() == 0 {
-            ring.submit_and_wait(1).expect("submitted");
-        }
-        let done: Vec<_> = ring.completions().map(|cqe| cqe.result()).collect();
-        assert_eq!(done, [Ok(0)], "buffers are provided");
     }
 
     /// Whether there is a table of registered files.

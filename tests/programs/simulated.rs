@@ -7,7 +7,7 @@ use crate::programs::check;
 use crate::programs::generate::calmed;
 use crate::programs::liar::{bearable, endure};
 use crate::programs::sim::{Simulated, check_simulated, config_of};
-use crate::strategy::programs;
+use crate::strategy::{picking_programs, programs};
 use crate::{config, kept_programs, kernel};
 
 /// The same programs, by the same ledger, on simulated kernels.
@@ -15,6 +15,13 @@ use crate::{config, kept_programs, kernel};
 fn generated_programs_keep_all_promises_on_simulated_kernels() {
     let run = |(program, seed)| check_simulated(&program, config_of(seed)).map(drop).map_err(TestCaseError::fail);
     let programs = (programs(), any::<u64>());
+    TestRunner::new(config(300)).run(&programs, run).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+#[test]
+fn item_20_generated_programs_lose_no_buffer_on_simulated_kernels() {
+    let run = |(program, seed)| check_simulated(&program, config_of(seed)).map(drop).map_err(TestCaseError::fail);
+    let programs = (picking_programs(), any::<u64>());
     TestRunner::new(config(300)).run(&programs, run).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 

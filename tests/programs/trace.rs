@@ -34,6 +34,8 @@ pub enum Event {
     /// A message was sent to the ring.
     Posted(usize),
     Completed(Completion),
+    /// The program gave back a provided buffer.
+    GaveBack(u16),
     /// The door said how many operations are in flight.
     InFlight(usize),
     /// From here on everything may be cancelled.
@@ -47,14 +49,16 @@ pub struct Completion {
     pub result: Result<u32, Errno>,
     pub more: bool,
     pub notification: bool,
-    /// The provided buffer that it names, with what was in it.
-    pub provided: Option<(u16, Vec<u8>)>,
+    /// The provided buffer that it names.
+    pub buffer: Option<u16>,
+    /// The provided buffers that it stands for, in order, with what was in them; none where a door keeps them.
+    pub delivered: Vec<(u16, Vec<u8>)>,
 }
 
 impl Completion {
-    pub fn new(key: Key, cqe: &Cqe, provided: Option<(u16, Vec<u8>)>) -> Self {
-        let (more, notification) = (cqe.more(), cqe.is_notification());
-        Completion { key, res: cqe.res(), result: cqe.result(), more, notification, provided }
+    pub fn new(key: Key, cqe: &Cqe, delivered: Vec<(u16, Vec<u8>)>) -> Self {
+        let (more, notification, buffer) = (cqe.more(), cqe.is_notification(), cqe.buffer_id());
+        Completion { key, res: cqe.res(), result: cqe.result(), more, notification, buffer, delivered }
     }
 }
 
@@ -87,12 +91,15 @@ impl Trace {
     }
 }
 
+/// Of a completion its result, whether more was to come, and what it delivered in provided buffers; of a notification only
+/// that it came.
+type Seen<'t> = (Option<i32>, bool, &'t [(u16, Vec<u8>)]);
+
 /// What each entry came to before everything was cancelled, and what was moved: the same for every kernel, if the program
 /// leaves no choice.
 #[derive(PartialEq, Debug)]
 pub struct Outcome<'t> {
-    /// Of each completion its result, and whether more was to come; of a notification only that it came.
-    pub completions: Vec<Vec<(Option<i32>, bool)>>,
+    pub completions: Vec<Vec<Seen<'t>>>,
     pub read: &'t [Option<Vec<u8>>],
     pub rest: Vec<(Object, Vec<u8>)>,
     pub arrived: Vec<(Object, Vec<u8>)>,
@@ -103,10 +110,11 @@ impl Trace {
     pub fn outcome(&self) -> Outcome<'_> {
         let mut completions = vec![Vec::new(); self.read.len()];
         for event in self.events.iter().take_while(|event| **event != Event::Ending) {
-            if let Event::Completed(Completion { key: Key::Entry(i), res, more, notification, .. }) = *event {
+            let Event::Completed(completion) = event else { continue };
+            if let Completion { key: Key::Entry(i), res, more, notification, .. } = *completion {
                 // What a worker thread was running says that it was interrupted.
                 let res = if res == -libc::EINTR { -libc::ECANCELED } else { res };
-                completions[i].push((Some(res).filter(|_| !notification), more));
+                completions[i].push((Some(res).filter(|_| !notification), more, &completion.delivered[..]));
             }
         }
         let joined = |parts: &[(Object, Vec<u8>)]| {

@@ -2,8 +2,7 @@
 //!
 //! The memory is read where the user says that it is. A kernel keeps the pages; here the user has to keep them until the
 //! group is unregistered or the ring closed, as this crate does. Not here: entries in memory of the kernel; and in an
-//! incremental group, operations that complete in another order than they took their bytes in, which more than one at a
-//! time may do here.
+//! incremental group, single operations that complete in another order than they took their bytes in.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -69,6 +68,10 @@ impl BufRing {
     /// Whether there can be a buffer of this number, by a user who counts them from 0.
     pub(super) fn may_have(&self, id: u16) -> bool {
         id <= self.mask
+    }
+
+    pub(super) fn is_incremental(&self) -> bool {
+        self.least.is_some()
     }
 
     /// How much of a buffer a request gets to write that fills so much of it.

@@ -63,6 +63,11 @@ impl Groups {
         matches!(self.0.get(&group), Some(Group::Ring(_)))
     }
 
+    /// Whether a completion says nothing of where in a buffer its bytes are, so that the order says it.
+    pub(super) fn is_incremental(&self, group: u16) -> bool {
+        matches!(self.0.get(&group), Some(Group::Ring(ring)) if ring.is_incremental())
+    }
+
     /// Uses up what was picked, with so many bytes in it, and tells the flags of the completion.
     pub(super) fn commit(&mut self, group: u16, picked: &[Buffer], bytes: usize) -> u32 {
         let Some(first) = picked.first() else { return 0 };

@@ -196,5 +196,7 @@ fn fill(turn: &mut Turn<'_>, group: u16, picked: &[Buffer], bytes: &[u8]) -> Res
         }
         (rest, used) = (later, used + 1);
     }
+    turn.world.activity();
+    turn.request.took = turn.groups().is_incremental(group).then_some(turn.world.activity);
     Ok(turn.groups().commit(group, &picked[..used], bytes.len()))
 }

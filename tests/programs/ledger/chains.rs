@@ -4,7 +4,7 @@ use rawring::Errno;
 
 use super::results::was_cancelled;
 use super::{Ended, Ledger};
-use crate::programs::program::{Link, Op};
+use crate::programs::program::{Bufs, Link, Op};
 use crate::programs::trace::Completion;
 
 impl Ledger<'_> {
@@ -27,6 +27,7 @@ impl Ledger<'_> {
                     Ended::Well
                 }
             }
+            (Op::ReadProvided(_), _) if self.program.bufs != Bufs::Incremental => moved(self.program.bufs.size() as u8),
             (op, _) if op.is_multi() => Ended::Unknown,
             _ => Ended::Well,
         }

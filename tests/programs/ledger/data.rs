@@ -85,7 +85,7 @@ impl Ledger<'_> {
 
     /// What was fed arrives once and whole: each byte is its place in the stream.
     fn check_source(&self, object: Object, strict: bool, wrong: &mut Vec<String>) {
-        let mut parts: Vec<(Option<usize>, &[u8])> = Vec::new();
+        let mut parts: Vec<(Option<usize>, Vec<u8>)> = Vec::new();
         let mut uncertain = self.hung_up(object, usize::MAX);
         for (i, record) in self.records.iter().enumerate().filter(|(_, record)| record.entry.op.reads() == Some(object))
         {
@@ -93,20 +93,26 @@ impl Ledger<'_> {
             let hidden = record.entry.op.is_multi() && record.end().is_none_or(|end| end > self.ending);
             uncertain |= self.has_succeeded(i).is_none() || hidden;
             for (_, done) in &record.completions {
-                parts.extend(done.provided.iter().map(|(_, bytes)| (Some(i), &bytes[..])));
+                parts.push((Some(i), done.delivered.iter().flat_map(|(_, bytes)| bytes.clone()).collect()));
+                uncertain |= done.buffer.is_some() && done.delivered.is_empty();
             }
             if self.has_succeeded(i) == Some(true) && !record.entry.op.is_multi() {
-                parts.extend(self.trace.read[i].iter().map(|bytes| (Some(i), &bytes[..])));
+                parts.extend(self.trace.read[i].iter().map(|bytes| (Some(i), bytes.clone())));
             }
         }
-        parts.extend(self.trace.rest.iter().filter(|(of, _)| *of == object).map(|(_, bytes)| (None, &bytes[..])));
+        parts.extend(self.trace.rest.iter().filter(|(of, _)| *of == object).map(|(_, bytes)| (None, bytes.clone())));
         parts.retain(|(_, bytes)| !bytes.is_empty());
         for (who, bytes) in &parts {
             if bytes.windows(2).any(|pair| pair[1] != pair[0].wrapping_add(1)) {
                 wrong.push(format!("{who:?} has read from {object:?} what was never there in a row: {bytes:?}"));
             }
         }
-        let starts = |part: &(Option<usize>, &[u8])| usize::from(part.1[0]);
+        let starts = |part: &(Option<usize>, Vec<u8>)| usize::from(part.1[0]);
+        for (place, one) in parts.iter().enumerate() {
+            if parts[place..].iter().any(|two| one.0.is_some() && one.0 == two.0 && starts(one) > starts(two)) {
+                wrong.push(format!("entry {:?} has read from {object:?} what comes before what it had read", one.0));
+            }
+        }
         for (one, two) in parts.iter().flat_map(|one| parts.iter().map(move |two| (one, two))) {
             let (Some(i), Some(j)) = (one.0, two.0) else { continue };
             if i != j && self.precedes(i, j, strict) && starts(one) > starts(two) {

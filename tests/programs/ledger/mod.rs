@@ -3,6 +3,7 @@
 //! A pure function of program and trace, the same for every kernel. What is not certain is not demanded: an entry that
 //! may have been cancelled may have been. Chains are cut where submissions were, as the kernel cuts them.
 
+mod buffers;
 mod chains;
 mod data;
 mod results;
@@ -68,6 +69,7 @@ pub fn verdict(program: &Program, trace: &Trace, strict_drain: bool) -> Vec<Stri
     ledger.check_drains(strict_drain, &mut wrong);
     ledger.check_files(strict_drain, &mut wrong);
     ledger.check_streams(strict_drain, &mut wrong);
+    ledger.check_buffers(&mut wrong);
     wrong
 }
 
@@ -127,6 +129,11 @@ impl<'t> Ledger<'t> {
             record.taken.is_some() && record.end().is_none() && !self.may_end_silently(record)
         };
         (0..self.records.len()).filter(waits).collect()
+    }
+
+    /// Whether entries have not ended that need not report it.
+    pub fn has_silent(&self) -> bool {
+        self.records.iter().any(|record| record.end().is_none() && self.may_end_silently(record))
     }
 
     fn completions(&self) -> impl Iterator<Item = &'t Completion> + '_ {
@@ -192,8 +199,13 @@ impl<'t> Ledger<'t> {
             Op::Read(object, _) | Op::Recv(object, _) | Op::Poll(object) => {
                 self.is_readable(object) || self.is_found(i)
             }
+            Op::ReadProvided(object) | Op::RecvProvided(object) | Op::RecvBundle(object) => {
+                self.is_readable(object) || self.is_found(i)
+            }
             Op::Accept => self.unaccepted() > 0 || self.is_found(i),
-            Op::ReadMulti(object) | Op::RecvMulti(object) => self.hung_up(object, usize::MAX) || self.is_found(i),
+            Op::ReadMulti(object) | Op::RecvMulti(object) | Op::RecvMultiBundle(object) => {
+                self.hung_up(object, usize::MAX) || self.is_found(i)
+            }
             Op::PollMulti(_) | Op::AcceptMulti => self.is_found(i),
         }
     }
@@ -296,6 +308,7 @@ impl<'t> Ledger<'t> {
             _ => false,
         };
         waits
+            && (record.entry.op.picks().is_none() || self.never_runs_out())
             && record.taken.is_some_and(|taken| taken < at)
             && record.place == 0
             && !record.entry.force_async

@@ -1,6 +1,7 @@
 //! How many completions there are, and what they say.
 
 use rawring::Errno;
+use rawring::buf_ring::Pick;
 use rawring::operand::PollMask;
 use rustix::event::PollFlags;
 
@@ -137,6 +138,18 @@ impl Ledger<'_> {
         }
         // Run by a worker thread, what has many may end with the first.
         let ended_early = !done.more && op.is_multi() && (self.can_overflow() || self.runs_on_workers(record.chain));
+        if let (Some(pick), Some(object)) = (op.picks(), op.object()) {
+            match done.result {
+                Ok(0) => return !done.more && self.hung_up(object, at),
+                Ok(n) => {
+                    // A bundle that finds no further buffer ends.
+                    let spent = pick == Pick::Bundle && self.may_have_begun_all(i, at);
+                    return n <= self.room(pick) && (done.more == op.is_multi() || ended_early || spent);
+                }
+                Err(Errno::NOBUFS) => return !done.more && self.may_run_out(i, at),
+                Err(_) => {}
+            }
+        }
         match (op, done.result) {
             (Op::Nop | Op::Wide | Op::Message(_), result) => result == Ok(0),
             (Op::Fail, result) => result == Err(Errno::BADF),
@@ -151,13 +164,6 @@ impl Ledger<'_> {
             (Op::Write(_, len) | Op::Send(_, len) | Op::SendZc(len), Ok(n)) => n == u32::from(len),
             (Op::Poll(object), Ok(mask)) => self.is_ready(object, mask, at),
             (Op::PollMulti(object), Ok(mask)) => (done.more || ended_early) && self.is_ready(object, mask, at),
-            (Op::ReadMulti(object) | Op::RecvMulti(object), Ok(0)) => !done.more && self.hung_up(object, at),
-            (Op::ReadMulti(_) | Op::RecvMulti(_), Ok(n)) => {
-                let fits = done.provided.as_ref().is_some_and(|(_, bytes)| bytes.len() == n as usize);
-                fits && (done.more || ended_early)
-            }
-            // At the end of the data, or without a buffer; there are sixteen.
-            (Op::ReadMulti(_) | Op::RecvMulti(_), Err(Errno::NOBUFS)) => !done.more && self.buffers_used() >= 16,
             (Op::Accept, Ok(_)) => self.trace.events[..at].contains(&Event::Connected),
             (Op::AcceptMulti, Ok(_)) => {
                 (done.more || ended_early) && self.trace.events[..at].contains(&Event::Connected)
@@ -181,10 +187,6 @@ impl Ledger<'_> {
     pub(super) fn can_overflow(&self) -> bool {
         let hidden = self.trace.events.iter().filter(|event| matches!(event, Event::Withdrawn { .. })).count();
         self.trace.overflows || self.completions().count() + hidden > 16
-    }
-
-    fn buffers_used(&self) -> usize {
-        self.completions().filter(|completion| completion.provided.is_some()).count()
     }
 
     fn is_ready(&self, object: Object, mask: u32, before: usize) -> bool {
