@@ -7,7 +7,7 @@ mod io;
 #[path = "common/user.rs"]
 mod user;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use common::{has, has_registration, has_setup, in_own_process, needs, since};
@@ -287,6 +287,66 @@ fn item_30_a_call_waits_for_what_runs_on_a_worker_and_not_for_what_was_not_submi
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(ring.sync_cancel(Cancel::new(UserData(1)), Some(Duration::from_secs(20))), Ok(0));
     assert!(matches!(next(&mut ring).result(), Err(Errno::CANCELED | Errno::INTR)));
+}
+
+/// Memory whose first use waits until the other value is dropped (`userfaultfd(2)`).
+fn memory_that_waits() -> Result<(&'static [u8], OwnedFd), Errno> {
+    use rustix::ioctl::{Opcode, opcode};
+    use rustix::mm::{MapFlags, ProtFlags, UserfaultfdFlags, mmap_anonymous, userfaultfd};
+    let len = rustix::param::page_size();
+    // SAFETY: a new mapping at an address of the kernel's choice, never undone; all of it is zeros.
+    let memory: &'static [u8] = unsafe {
+        let at = mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?;
+        std::slice::from_raw_parts(at.cast(), len)
+    };
+    // SAFETY: a new descriptor.
+    let faults = unsafe { userfaultfd(UserfaultfdFlags::CLOEXEC | UserfaultfdFlags::NONBLOCK) }?;
+    let call = |number: Opcode, argument: &mut [u64]| {
+        // SAFETY: the argument is a struct of as many words as the call has, read and written during it.
+        let done = unsafe { libc::ioctl(faults.as_raw_fd(), number as _, argument.as_mut_ptr()) };
+        if done == 0 { Ok(()) } else { Err(Errno::from_io_error(&std::io::Error::last_os_error()).expect("an errno")) }
+    };
+    // UFFDIO_API and UFFDIO_REGISTER, for pages that are missing.
+    call(opcode::read_write::<[u64; 3]>(0xaa, 0x3f), &mut [0xaa, 0, 0])?;
+    let address = memory.as_ptr().expose_provenance() as u64;
+    call(opcode::read_write::<[u64; 4]>(0xaa, 0), &mut [address, len as u64, 1, 0])?;
+    Ok((memory, faults))
+}
+
+#[test]
+fn item_30_a_call_that_waits_too_long_says_so_and_the_request_ends_later() {
+    needs!(has_registration(Registration::SYNC_CANCEL));
+    let (memory, faults) = match memory_that_waits() {
+        Ok(both) => both,
+        Err(errno) => return needs!(Err::<(), _>(format!("needs userfaultfd for faults of the kernel: {errno}"))),
+    };
+    let mut ring = ring();
+    let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+    ring.register_files(&[reader.as_fd().into()]).expect("registered");
+    // A writer has the pipe locked while it waits for its memory, and for a lock nobody is interrupted.
+    let write = std::thread::spawn(move || rustix::io::write(&writer, memory));
+    let mut fault = [rustix::event::PollFd::new(&faults, PollFlags::IN)];
+    assert_eq!(rustix::event::poll(&mut fault, None), Ok(1));
+    let bytes = Box::leak(Box::new([0; 8]));
+    ring.push(Read::new(Fixed(0), bytes).force_async().user_data(1)).expect("room");
+    ring.submit().expect("submitted");
+    // A worker has taken it.
+    std::thread::sleep(Duration::from_millis(50));
+    // At last the memory is there, so that a call that waits for ever ends, too.
+    let (finish, finished) = std::sync::mpsc::channel::<()>();
+    let patience = std::thread::spawn(move || {
+        let _finished = finished.recv_timeout(Duration::from_secs(20));
+        drop(faults);
+    });
+    let start = Instant::now();
+    let cancelled = ring.sync_cancel(Cancel::new(UserData(1)), Some(Duration::from_millis(80)));
+    assert_eq!((cancelled, start.elapsed() >= Duration::from_millis(80)), (Err(Errno::TIME), true));
+    nothing(&mut ring);
+    drop(finish);
+    patience.join().expect("no panic");
+    let end = next(&mut ring).result();
+    assert!(matches!(end, Ok(8) | Err(Errno::CANCELED | Errno::INTR)), "{end:?}");
+    assert_eq!(write.join().expect("no panic"), Ok(memory.len()));
 }
 
 #[test]

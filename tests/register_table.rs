@@ -91,6 +91,43 @@ fn counts_are_counted_as_the_table_says() {
     assert!(exact >= 12 && free >= 6, "{exact} and {free}");
 }
 
+/// How the kernel counts, read in `io_uring/register.c` and what it calls, of Linux 7.3: not the table once more.
+#[test]
+fn counts_are_those_of_the_kernels_source() {
+    use Registration as R;
+    let mut counts = vec![None; RegistrationInfo::ALL.len()];
+    let mut note = |count, registrations: &[Registration]| {
+        for registration in registrations {
+            assert_eq!(counts[registration.0 as usize].replace(count), None, "{registration:?} twice");
+        }
+    };
+    // `if (arg || nr_args)`.
+    let nothing = [R::UNREGISTER_BUFFERS, R::UNREGISTER_FILES, R::UNREGISTER_EVENTFD, R::PERSONALITY, R::ENABLE_RINGS];
+    note(Count::Exactly(0), &nothing);
+    note(Count::Exactly(0), &[R::UNREGISTER_IOWQ_AFF]);
+    // `if (!arg || nr_args)`, or `if (nr_args)`.
+    note(Count::Exactly(0), &[R::FILE_ALLOC_RANGE, R::CLOCK, R::QUERY, R::ZCRX_CTRL]);
+    // `if (nr_args != 1)`.
+    note(Count::Exactly(1), &[R::EVENTFD, R::EVENTFD_ASYNC, R::PBUF_RING, R::UNREGISTER_PBUF_RING, R::SYNC_CANCEL]);
+    note(Count::Exactly(1), &[R::PBUF_STATUS, R::NAPI, R::UNREGISTER_NAPI, R::CLONE_BUFFERS, R::SEND_MSG_RING]);
+    note(Count::Exactly(1), &[R::ZCRX_IFQ, R::RESIZE_RINGS, R::MEM_REGION, R::BPF_FILTER]);
+    note(Count::Exactly(2), &[R::IOWQ_MAX_WORKERS]);
+    // Loops over as many elements.
+    note(Count::Elements, &[R::BUFFERS, R::FILES, R::FILES_UPDATE, R::PROBE, R::RESTRICTIONS]);
+    note(Count::Elements, &[R::RING_FDS, R::UNREGISTER_RING_FDS]);
+    // Copied as so many bytes.
+    note(Count::Bytes, &[R::IOWQ_AFF]);
+    // `if (size != sizeof(..))`.
+    note(Count::Size(32), &[R::FILES2, R::FILES_UPDATE2, R::BUFFERS2, R::BUFFERS_UPDATE]);
+    note(Count::Id, &[R::UNREGISTER_PERSONALITY]);
+    for row in RegistrationInfo::ALL {
+        assert_eq!(counts[row.registration.0 as usize], Some(row.count), "{}", row.name());
+        let null = nothing.contains(&row.registration) || matches!(row.count, Count::Id);
+        let null = null || row.registration == R::UNREGISTER_IOWQ_AFF;
+        assert_eq!(row.argument.is_empty(), null, "{}", row.name());
+    }
+}
+
 /// Registers something with a number.
 fn call_for_id(ring: &Ring) -> u32 {
     call(ring, Registration::PERSONALITY.info().expect("a row"), 0).expect("a personality")

@@ -97,3 +97,34 @@ impl Ring {
         Ok(unsafe { Word::new(word.cast()) })
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::op::Nop;
+
+    #[test]
+    fn item_37_without_a_word_of_flags_nothing_is_switched() {
+        // No kernel that the crate runs on lacks the word; a layout without it is what older ones gave.
+        let old;
+        let mut ring = Ring::new(4).expect("a ring");
+        let mut params = *ring.params();
+        params.cq_off.flags = 0;
+        let map = sys::RingMap::new(ring.fd().expect("a descriptor"), &params, ring.fork).expect("mapped");
+        old = std::mem::replace(&mut ring.map, map);
+        ring.push(Nop::new().user_data(1)).expect("room");
+        ring.submit_and_wait(1).expect("submitted");
+        // At offset 0 of the queues is the submission queue's head.
+        let head = |map: &sys::RingMap| {
+            // SAFETY: the word is in the mapping, which is borrowed; the kernel writes it only when it is entered.
+            unsafe { map.pointers().sq_head.read_volatile() }
+        };
+        assert_eq!((params.sq_off.head, head(&old)), (0, 1));
+        for enabled in [false, true] {
+            assert_eq!(ring.enable_eventfd(enabled), Err(Errno::OPNOTSUPP));
+            assert_eq!(ring.eventfd_enabled(), Err(Errno::OPNOTSUPP));
+        }
+        assert_eq!((head(&old), head(&ring.map)), (1, 1));
+        assert_eq!((ring.ready(), ring.pending(), ring.room()), (1, 0, 4));
+    }
+}
