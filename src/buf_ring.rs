@@ -154,6 +154,7 @@ impl BufRing {
     /// 3. No completion is handed in twice, here or to one of the doors that do it themselves.
     /// 4. For an incremental group: completions are handed in in the order in which they were reaped, and the promises of
     ///    [`BufRingSetup::incremental`] are kept.
+    /// 5. For a bundle: the promises of [`BufRingSetup::bundles`] are kept.
     pub unsafe fn take(&self, cqe: &Cqe, pick: Pick) -> Result<Delivery, BadBuffer> {
         let taken = self.shared.take(cqe, pick)?;
         Ok(Delivery::new(self.shared.clone(), taken))

@@ -99,6 +99,9 @@ pub enum Reason {
     ReservedUserData,
     /// The entry asks for no completion on success, and this door counts completions.
     SkipSuccess,
+    /// The entry picks a bundle from a [buffer ring](crate::buf_ring) of this ring that was made without
+    /// [`bundles`](crate::buf_ring::BufRingSetup::bundles), and this door turns completions into leases.
+    Bundle,
     /// The table of operations in flight has no number left (16,777,215 at once).
     TooMany,
 }
@@ -122,6 +125,9 @@ impl core::fmt::Display for Reason {
             }
             Reason::SkipSuccess => {
                 "scope and InFlight count completions: push an entry with skip_success() to the ring itself"
+            }
+            Reason::Bundle => {
+                "a bundle of a group that was made without bundles(): make it with that, or receive into one buffer at a time"
             }
             Reason::TooMany => "16,777,215 operations are in flight, and no more can be told apart",
         })
@@ -149,7 +155,9 @@ impl<T> From<Refused<T>> for std::io::Error {
     fn from(refused: Refused<T>) -> Self {
         let kind = match refused.reason {
             Reason::Full | Reason::TooMany => std::io::ErrorKind::WouldBlock,
-            Reason::NotWide | Reason::ReservedUserData | Reason::SkipSuccess => std::io::ErrorKind::InvalidInput,
+            Reason::NotWide | Reason::ReservedUserData | Reason::SkipSuccess | Reason::Bundle => {
+                std::io::ErrorKind::InvalidInput
+            }
         };
         std::io::Error::new(kind, refused.reason)
     }

@@ -105,7 +105,10 @@ impl<T> Tokens<T> {
         };
         let key = UserData::token(slot, ring.generation);
         let zero_copy = op::notifies(entry.bytes().opcode);
-        let source = ring.groups.source(entry.bytes());
+        let source = match ring.groups.source(entry.bytes()) {
+            Ok(source) => source,
+            Err(reason) => return Err((value, Refused { entry, reason })),
+        };
         let own = core::mem::replace(&mut entry.bytes_mut().user_data, key.0);
         // SAFETY: the caller's promise covers clauses 1 and 2. The reserved key of clause 3 is this table's own.
         if let Err(mut refused) = unsafe { entry.put(&mut ring.submit) } {

@@ -1,4 +1,4 @@
-//! Rings of provided buffers through the safe doors, which know which completion is whose: no `unsafe` in here.
+//! Rings of provided buffers through the safe doors, which know which completion is whose: no `unsafe` in here but for the promise of bundles.
 
 mod common;
 #[path = "common/files.rs"]
@@ -12,10 +12,10 @@ use std::os::unix::net::UnixStream;
 use common::{has, needs, since, skipped};
 use files::Dir;
 use io::{ring, udp_pair};
-use rawring::buf_ring::{BufRing, Delivery};
+use rawring::buf_ring::{BufRing, BufRingSetup, Delivery};
 use rawring::op::*;
 use rawring::operand::Group;
-use rawring::{Errno, Event, InFlight, Version};
+use rawring::{Errno, Event, InFlight, Reason, Version};
 use rustix::net::RecvFlags;
 
 const GROUP: Group = Group(3);
@@ -23,8 +23,12 @@ const STATUS: Version = Version::new(6, 8);
 
 /// A ring with a group, for states of one kind.
 fn in_flight<S>(count: u16, size: u32) -> (InFlight<S>, BufRing) {
+    made(BufRing::setup(GROUP, count, size))
+}
+
+fn made<S>(setup: BufRingSetup) -> (InFlight<S>, BufRing) {
     let mut ring = ring();
-    let bufs = BufRing::setup(GROUP, count, size).build(&mut ring).expect("a group");
+    let bufs = setup.build(&mut ring).expect("a group");
     (InFlight::new(ring).expect("as asked before"), bufs)
 }
 
@@ -160,7 +164,8 @@ fn item_20_the_end_of_a_file_gives_its_buffer_back() {
 #[test]
 fn bundles_are_told_from_single_buffers() {
     needs!(has(RecvBundle::INFO));
-    let (mut ring, bufs) = in_flight(4, 4);
+    // SAFETY: the only bundle is alone on its socket, and nothing hands it to a worker.
+    let (mut ring, bufs) = made(unsafe { BufRing::setup(GROUP, 4, 4).bundles() });
     let (mut left, right) = UnixStream::pair().expect("a pair");
     left.write_all(b"0123456789").expect("written");
     ring.start(right, |socket| RecvBundle::new(&*socket, GROUP).max_len(16).into()).expect("room");
@@ -172,6 +177,25 @@ fn bundles_are_told_from_single_buffers() {
     let parts: Vec<_> = ring.delivered().expect("buffers").expect("the kernel is sound").collect();
     assert_eq!(parts.iter().map(|part| &part[..]).collect::<Vec<_>>(), [&b"0123"[..], b"4567", b"89"]);
     bufs.give_back(parts);
+    end(ring, bufs);
+}
+
+/// Run by a worker, a bundle has whatever buffers it finds, and says nothing of it: another operation may have the one that
+/// seems to follow.
+#[test]
+fn item_20_bundles_are_refused_where_nobody_promised_that_no_worker_runs_them() {
+    needs!(since(common::BUFFER_RINGS));
+    let (mut ring, bufs) = in_flight(4, 4);
+    let (left, right) = UnixStream::pair().expect("a pair");
+    let refused = ring.start(right, |socket| RecvBundle::new(&*socket, GROUP).into()).expect_err("a bundle");
+    assert_eq!(refused.reason, Reason::Bundle);
+    let refused = ring.start(refused.entry, |socket| RecvMultiBundle::new(&*socket, GROUP).into());
+    assert_eq!(refused.as_ref().map(|_| ()).map_err(|refused| refused.reason), Err(Reason::Bundle));
+    // Of a group that is not the crate's, nothing is leased, so that nothing can go wrong.
+    let right = refused.expect_err("a bundle").entry;
+    ring.start(right, |socket| RecvBundle::new(&*socket, Group(99)).into()).expect("room");
+    assert!(matches!(ring.wait_event(), Ok(Event::Done(_))));
+    drop(left);
     end(ring, bufs);
 }
 

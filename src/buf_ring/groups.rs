@@ -10,6 +10,7 @@ use super::shared::Shared;
 use super::{BadBuffer, Delivery, Pick};
 use crate::cqe::Cqe;
 use crate::sqe::RawSqe;
+use crate::submit::Reason;
 use rawring_sys as sys;
 
 /// How an operation takes buffers, and from which group.
@@ -32,16 +33,19 @@ impl Groups {
         self.serials
     }
 
-    /// Where an entry takes its buffers from, if it takes any, and from one of these groups.
+    /// Where an entry takes its buffers from, if it takes any, and from one of these groups. A bundle has to be allowed.
     #[inline(always)]
-    pub(crate) fn source(&self, entry: &RawSqe) -> Option<Source> {
-        if entry.flags & sys::IOSQE_BUFFER_SELECT == 0 { None } else { self.find(entry) }
+    pub(crate) fn source(&self, entry: &RawSqe) -> Result<Option<Source>, Reason> {
+        if entry.flags & sys::IOSQE_BUFFER_SELECT == 0 { Ok(None) } else { self.find(entry) }
     }
 
     #[cold]
-    fn find(&self, entry: &RawSqe) -> Option<Source> {
-        let group = self.list.iter().find(|one| one.group == entry.buf_index)?;
-        Some(Source { serial: group.serial, pick: Pick::of(entry) })
+    fn find(&self, entry: &RawSqe) -> Result<Option<Source>, Reason> {
+        let Some(group) = self.list.iter().find(|one| one.group == entry.buf_index) else { return Ok(None) };
+        match Pick::of(entry) {
+            Pick::Bundle if !group.bundles => Err(Reason::Bundle),
+            pick => Ok(Some(Source { serial: group.serial, pick })),
+        }
     }
 
     /// What a completion delivered.

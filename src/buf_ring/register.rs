@@ -36,11 +36,12 @@ pub struct BufRingSetup {
     size: u32,
     kernel_memory: bool,
     least: Option<u32>,
+    bundles: bool,
 }
 
 impl BufRingSetup {
     pub(super) fn new(Group(group): Group, count: u16, size: u32) -> Self {
-        BufRingSetup { group, count, size, kernel_memory: false, least: None }
+        BufRingSetup { group, count, size, kernel_memory: false, least: None, bundles: false }
     }
 
     /// Has the kernel allocate the entries, which are then mapped (`IOU_PBUF_RING_MMAP`, Linux 6.4): what machines whose
@@ -63,13 +64,33 @@ impl BufRingSetup {
     /// # Safety
     ///
     /// 1. Operations that pick from the group run where they were submitted or when their file is ready, never in a worker:
-    ///    receives from sockets and reads from pipes, without [`force_async`](crate::Sqe::force_async), and no files that
-    ///    cannot be polled, such as regular ones.
+    ///    receives from sockets and reads from pipes, without [`force_async`](crate::Sqe::force_async), not in a chain, with
+    ///    no drained entry before them that has not ended, and no files that cannot be polled, such as regular ones.
     /// 2. Of those, only multishot ones are in flight more than one at a time. The kernel hands a single one that was woken
     ///    many times in vain to a worker.
     /// 3. None of them has `MSG_WAITALL`: before Linux 7.3 the kernel goes on writing to what it has given to another.
     pub unsafe fn incremental(mut self, min_left: u32) -> Self {
         self.least = Some(min_left);
+        self
+    }
+
+    /// Has `scope` and [`InFlight`](crate::InFlight) take bundles of the group ([`RecvBundle`](crate::op::RecvBundle) and
+    /// its kin), which they refuse otherwise ([`Reason::Bundle`](crate::Reason::Bundle)). An
+    /// [incremental](Self::incremental) group has the same promises, and bundles.
+    ///
+    /// A completion names the first buffer of a bundle, and the others are those that follow it in the ring. A worker
+    /// takes one buffer after the other instead, whichever is next by then, and the completion is the same (seen in Linux
+    /// 6.18; 7.3 reads alike): of two buffers that others have between them, nobody would know.
+    ///
+    /// # Safety
+    ///
+    /// 1. Bundles that pick from the group run where they were submitted or when their socket is ready, never in a worker:
+    ///    without [`force_async`](crate::Sqe::force_async), not in a chain, and with no drained entry before them that has
+    ///    not ended.
+    /// 2. No more than one of them that is no multishot one waits for a socket: the kernel hands what was woken many times in
+    ///    vain to a worker.
+    pub unsafe fn bundles(mut self) -> Self {
+        self.bundles = true;
         self
     }
 
@@ -87,7 +108,7 @@ impl BufRingSetup {
     /// | `EBADFD` | the ring is [disabled](crate::Setup::disabled), and has `SINGLE_ISSUER` |
     /// | `EACCES` | a restriction of the ring does not allow it |
     pub fn build(self, ring: &mut Ring) -> Result<BufRing, BufRingError> {
-        let BufRingSetup { group, count, size, kernel_memory, least } = self;
+        let BufRingSetup { group, count, size, kernel_memory, least, bundles } = self;
         if count == 0 || count > MAX {
             return Err(BufRingError::Count(count));
         }
@@ -135,7 +156,8 @@ impl BufRingSetup {
         };
         let ledger = Ledger::new(count, size, least.map(|least| least.max(1)));
         let serial = ring.groups.next_serial();
-        let shared = Arc::new(Shared::new((group, serial, size), memory, ledger, queue, entries));
+        let bundles = bundles || least.is_some();
+        let shared = Arc::new(Shared::new((group, serial, size, bundles), memory, ledger, queue, entries));
         shared.refill(&mut shared.lock());
         ring.groups.add(shared.clone());
         Ok(BufRing { shared })

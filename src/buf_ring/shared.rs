@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     /// Tells this group from one that had its number before.
     pub(super) serial: u32,
     pub(super) size: u32,
+    /// Somebody has promised that a bundle is what its completion says.
+    pub(super) bundles: bool,
     /// The buffers, one behind the other.
     memory: ManuallyDrop<Pages>,
     state: Mutex<State>,
@@ -65,14 +67,14 @@ impl Shared {
     ///
     /// `memory` has room for all buffers of the ledger; `queue` lies in `entries`, and the kernel has nothing of it yet.
     pub(super) fn new(
-        (group, serial, size): (u16, u32, u32),
+        (group, serial, size, bundles): (u16, u32, u32, bool),
         memory: Pages,
         ledger: Ledger,
         queue: Queue,
         entries: Pages,
     ) -> Self {
         let state = State { ledger, queue, _entries: entries, released: false };
-        Shared { group, serial, size, memory: ManuallyDrop::new(memory), state: Mutex::new(state) }
+        Shared { group, serial, size, bundles, memory: ManuallyDrop::new(memory), state: Mutex::new(state) }
     }
 
     /// Nothing panics under the lock, so it is never poisoned.

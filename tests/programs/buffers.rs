@@ -69,7 +69,8 @@ impl Buffers {
                 assert_eq!(done.map(|cqe| cqe.result()), Some(Ok(0)), "buffers are provided");
                 return buffers;
             }
-            Bufs::Ring => setup,
+            // SAFETY: of programs with bundles, `fitted` leaves none that a worker runs.
+            Bufs::Ring => unsafe { setup.bundles() },
             // SAFETY: of programs with such a group, `fitted` leaves only shots, and none that a worker runs.
             Bufs::Incremental => unsafe { setup.incremental(0) },
         };

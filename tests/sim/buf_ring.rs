@@ -151,7 +151,9 @@ fn item_20_no_buffer_of_many_streams_is_lost_or_handed_out_twice() {
             let sim = Sim::new(seed);
             let mut ring = ring(&sim, 8, kind);
             let (count, size) = (1 + (seed % 7) as u16, 1 + (seed % 11) as u32);
-            let bufs = BufRing::setup(GROUP, count, size).build(&mut ring).expect("a group");
+            // SAFETY: a simulated kernel takes the buffers of a bundle all at once, whoever runs it.
+            let setup = unsafe { BufRing::setup(GROUP, count, size).bundles() };
+            let bufs = setup.build(&mut ring).expect("a group");
             // One way alone, so that shots can be told apart, or all that have no shots.
             let ways: Vec<_> = match seed % 4 {
                 0 => vec![WAYS[1]],
@@ -227,7 +229,9 @@ fn item_20_a_lying_kernel_gets_no_buffer_leased_twice() {
         config.lies = Lies::empty();
         let sim = Sim::with(config);
         let mut ring = sim.ring(8).expect("a ring");
-        let bufs = BufRing::setup(GROUP, 4, 8).build(&mut ring).expect("a group");
+        // SAFETY: as above.
+        let setup = unsafe { BufRing::setup(GROUP, 4, 8).bundles() };
+        let bufs = setup.build(&mut ring).expect("a group");
         let mut ring = InFlight::new(ring).expect("a kernel that cancels");
         let (left, right) = sim.stream_pair().expect("a pair");
         let right = Rc::new(right);

@@ -56,7 +56,7 @@ ops! {
     ///
     /// The completion names the first buffer; those that follow it in the order of the group were used, too, until
     /// the result is used up. That need not be all that is there: what is left comes with the next receive. Only with
-    /// buffer rings.
+    /// buffer rings, and only right where no worker runs it: see [`BufRingSetup::bundles`](crate::buf_ring::BufRingSetup::bundles).
     RecvBundle = IORING_OP_RECV, "6.10", Once {
         new(into file: File<'a> => [FD] Completed, val group: Group => [BUF_GROUP])
         with {
