@@ -54,7 +54,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// ```
 ///
 /// Dropping it cancels what is in flight and waits for it. When nothing has ended for five seconds (a zero-copy send
-/// whose peer does not read, say), or the kernel refuses this thread, the states that are still lent are leaked.
+/// whose peer does not read, say), or the kernel refuses this thread, the states that are still lent are leaked; in a
+/// forked child all are, at once.
 /// [`InFlight::shutdown`] waits as long as it takes, and gives the states back.
 ///
 /// The closure can name nothing but the state and what is `'static`:
@@ -342,13 +343,17 @@ impl<S: 'static> InFlight<S> {
     ///
     /// # Errors
     ///
-    /// If the kernel no longer lets this thread submit or wait on the ring. What ended before that is in the error,
-    /// and so is this `InFlight`.
+    /// If the kernel no longer lets this thread submit or wait on the ring; `EBADF` in a forked child, whose ring it is
+    /// not. What ended before that is in the error, and so is this `InFlight`.
     pub fn shutdown(self) -> Result<Drained<S>, ShutdownError<S>> {
         self.end(None)
     }
 
     fn end(mut self, patience: Option<Duration>) -> Result<Drained<S>, ShutdownError<S>> {
+        if self.inner.ring.map.is_left_behind() {
+            // What is in flight is the parent's.
+            return Err(ShutdownError { in_flight: self, ended: vec![], unsubmitted: vec![], errno: Errno::BADF });
+        }
         let Inner { ring, tokens, states, start, delivered } = &mut *self.inner;
         *delivered = None;
         let mut ended = Vec::new();

@@ -47,7 +47,9 @@ use rawring_sys as sys;
 /// # After fork
 ///
 /// The mappings are not inherited (`MADV_DONTFORK`): a child that touches a ring of its parent faults instead of
-/// corrupting the parent's queues. Dropping the ring in the child is safe and cancels nothing of the parent's.
+/// corrupting the parent's queues. Dropping the ring in the child is safe and cancels nothing of the parent's, and so is
+/// dropping what belongs to it: an [`InFlight`](crate::InFlight) leaks its states there, leases and registered rings give
+/// nothing back. Calls that a child makes through the descriptor, registrations for one, act on the parent's ring.
 pub struct Ring {
     pub(crate) submit: Side,
     pub(crate) cq: Cq,

@@ -242,8 +242,14 @@ impl<'env> Scope<'_, 'env> {
 impl Drop for Scope<'_, '_> {
     fn drop(&mut self) {
         let Scope { ring, tokens, start, delivered: _, env: _ } = self;
-        tokens.retract(ring, *start, |_, _| {});
-        if let Err(errno) = tokens.drain(ring, None, |_, _| {}) {
+        let drained = if ring.map.is_left_behind() {
+            // A forked child. What is in flight is the parent's, and memory may still be shared with it.
+            if tokens.live() == 0 { Ok(()) } else { Err(Errno::BADF) }
+        } else {
+            tokens.retract(ring, *start, |_, _| {});
+            tokens.drain(ring, None, |_, _| {})
+        };
+        if let Err(errno) = drained {
             // The kernel may still use what the entries borrow, and returning would end those borrows.
             eprintln!("rawring: a scope cannot end, because waiting for its operations failed: {errno}");
             std::process::abort();

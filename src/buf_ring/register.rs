@@ -157,7 +157,8 @@ impl BufRingSetup {
         let ledger = Ledger::new(count, size, least.map(|least| least.max(1)));
         let serial = ring.groups.next_serial();
         let bundles = bundles || least.is_some();
-        let shared = Arc::new(Shared::new((group, serial, size, bundles), memory, ledger, queue, entries));
+        let shared =
+            Arc::new(Shared::new((group, serial, size, bundles), memory, ledger, queue, entries, kernel_memory));
         shared.refill(&mut shared.lock());
         ring.groups.add(shared.clone());
         Ok(BufRing { shared })

@@ -10,6 +10,8 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::process::{Pid, getpid};
+
 use super::ledger::{Ledger, Taken};
 use super::memory::Pages;
 use super::queue::Queue;
@@ -37,9 +39,22 @@ pub(super) struct State {
     _entries: Pages,
     /// The kernel holds nothing and will get nothing.
     released: bool,
+    /// The process whose kernel reads the entries, where its children have them, too: those must not write there.
+    home: Option<Pid>,
 }
 
 impl State {
+    /// Whether what is written to the queue is for the kernel to read, or for nobody.
+    fn is_at_home(&self) -> bool {
+        self.home.is_none_or(|home| home == getpid())
+    }
+
+    fn publish(&mut self) {
+        if self.is_at_home() {
+            self.queue.publish();
+        }
+    }
+
     /// Makes the entries of all lent buffers zero bytes long, and tells which had more.
     pub(super) fn empty_entries(&mut self) -> Vec<u16> {
         let mut emptied = Vec::new();
@@ -66,14 +81,17 @@ impl Shared {
     /// A group whose buffers are all idle.
     ///
     /// `memory` has room for all buffers of the ledger; `queue` lies in `entries`, and the kernel has nothing of it yet.
+    /// `shared` tells that children of a fork get `entries` itself, and no copy.
     pub(super) fn new(
         (group, serial, size, bundles): (u16, u32, u32, bool),
         memory: Pages,
         ledger: Ledger,
         queue: Queue,
         entries: Pages,
+        shared: bool,
     ) -> Self {
-        let state = State { ledger, queue, _entries: entries, released: false };
+        let home = shared.then(getpid);
+        let state = State { ledger, queue, _entries: entries, released: false, home };
         Shared { group, serial, size, bundles, memory: ManuallyDrop::new(memory), state: Mutex::new(state) }
     }
 
@@ -91,11 +109,11 @@ impl Shared {
     /// Lends every idle buffer to the kernel, and shows it all of them by one store.
     pub(super) fn refill(&self, state: &mut State) {
         self.lend_idle(state);
-        state.queue.publish();
+        state.publish();
     }
 
     fn lend_idle(&self, state: &mut State) {
-        if state.released {
+        if state.released || !state.is_at_home() {
             return;
         }
         while let Some(id) = state.ledger.lend(state.queue.next()) {
@@ -110,13 +128,13 @@ impl Shared {
         state.ledger.release(id);
         self.lend_idle(state);
         if at_once {
-            state.queue.publish();
+            state.publish();
         }
     }
 
     /// Shows the kernel what was given back.
     pub(super) fn show(&self) {
-        self.lock().queue.publish();
+        self.lock().publish();
     }
 
     /// See [`BufRing::take`](super::BufRing::take).

@@ -196,6 +196,13 @@ impl RingMap {
         self.pointers
     }
 
+    /// Whether this is a forked child, which did not get the memory ([`Fork::DontFork`]): touching the ring is a
+    /// segmentation fault here.
+    #[must_use]
+    pub fn is_left_behind(&self) -> bool {
+        self.ring.is_left_behind()
+    }
+
     /// Keeps the memory from children of later forks, as [`Fork::DontFork`] does from the start.
     ///
     /// # Errors
@@ -259,6 +266,12 @@ impl Mapping {
         self.start
     }
 
+    fn is_left_behind(&self) -> bool {
+        // Relaxed: see `dont_fork`.
+        let home = self.home.load(Ordering::Relaxed);
+        home != 0 && home != process()
+    }
+
     fn dont_fork(&self) -> Result<(), Errno> {
         // SAFETY: the range is a mapping of ours, and the advice changes nothing in this process.
         unsafe { madvise(self.start.as_ptr(), self.len, Advice::LinuxDontFork) }?;
@@ -276,12 +289,8 @@ fn process() -> i32 {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        let home = *self.home.get_mut();
-        if self.lent {
-            return;
-        }
-        if home != 0 && home != process() {
-            // There is no such mapping in a forked child; at its address there may be another by now.
+        // There is no such mapping in a forked child; at its address there may be another by now.
+        if self.lent || self.is_left_behind() {
             return;
         }
         // SAFETY: the mapping is ours, and who uses its pointers later breaks the promise of RingPointers.
