@@ -155,12 +155,13 @@ boot() {
     qemu_for "$arch" && make_disk || return
     cp "$cache/tests/$target.cpio" "$initrd"
     (cd "$cache/kernel/$name" && find modules | "$cache/busybox-amd64" cpio -o -H newc 2>/dev/null) >>"$initrd"
+    # `nvme.poll_queues`: for rings that poll devices.
     # What an emulated processor makes of a kernel that patches itself says nothing about the tests.
     for attempt in 1 2 3; do
         status=0
         timeout "$seconds" "${qemu[@]}" -kernel "$cache/kernel/$name/vmlinuz" -initrd "$initrd" \
             -drive "id=disk,if=none,file=$cache/disk,format=raw,snapshot=on,cache=unsafe" \
-            -append "console=$console loglevel=1 oops=panic panic=-1 RAWRING_KERNEL=$name $words" \
+            -append "console=$console loglevel=1 oops=panic panic=-1 nvme.poll_queues=1 RAWRING_KERNEL=$name $words" \
             </dev/null >"$log" 2>&1 || status=$?
         sed -i 's/\r//g' "$log"
         if ! grep -q '^@@ kernel' "$log"; then
