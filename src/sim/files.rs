@@ -3,6 +3,7 @@
 //! Who owns what, when: a slot has a reference to its file, and so has every request that started with it. What is taken
 //! out of the table with a tag leaves when the last of those requests is over; then the tag is posted.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -19,6 +20,9 @@ use rawring_sys as sys;
 /// The release that brought tables without an array.
 const SPARSE: Version = Version::new(5, 19);
 
+/// The release that lets slots be kept from its own choice.
+const ALLOC_RANGE: Version = Version::new(6, 0);
+
 /// A file in a table.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -31,6 +35,9 @@ pub(super) struct Node {
 #[derive(Debug, Default)]
 pub(super) struct Files {
     slots: Vec<Option<Arc<Node>>>,
+    /// Where the kernel looks for a free slot, and where it begins.
+    range: Range<usize>,
+    hint: usize,
     /// What has a tag, is no longer in the table, and may be in use.
     leaving: Vec<Arc<Node>>,
 }
@@ -42,8 +49,54 @@ impl Files {
     }
 
     fn set(&mut self, index: usize, node: Option<Node>) {
+        let comes = node.is_some();
         let old = std::mem::replace(&mut self.slots[index], node.map(Arc::new));
+        if old.is_some() != comes {
+            self.hint = index + usize::from(comes);
+        }
         self.leaving.extend(old.filter(|old| old.tag != 0));
+    }
+
+    pub(super) fn has_table(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
+    /// Puts a file where an entry says (`file_index`, not 0): into this slot, or into a free one, which it tells.
+    pub(super) fn install(&mut self, object: Object, file_index: u32) -> Result<u32, Errno> {
+        if file_index == sys::IORING_FILE_INDEX_ALLOC {
+            return self.place(object);
+        }
+        let index = file_index as usize - 1;
+        match self.slots.get(index) {
+            None if self.slots.is_empty() => Err(Errno::NXIO),
+            None => Err(Errno::INVAL),
+            Some(_) => {
+                self.set(index, Some(Node { object, tag: 0 }));
+                Ok(0)
+            }
+        }
+    }
+
+    /// Puts a file into a free slot, and tells which.
+    fn place(&mut self, object: Object) -> Result<u32, Errno> {
+        let Range { start, end } = self.range;
+        let from = if self.range.contains(&self.hint) { self.hint } else { start };
+        let free = |index: &usize| self.slots[*index].is_none();
+        let index = (from..end).find(free).or_else(|| (start..from).find(free)).ok_or(Errno::NFILE)?;
+        self.set(index, Some(Node { object, tag: 0 }));
+        Ok(index as u32)
+    }
+
+    /// Says in which slots the kernel looks for a free one.
+    fn set_range(&mut self, asked: sys::io_uring_file_index_range) -> Result<u32, Errno> {
+        let sys::io_uring_file_index_range { off, len, resv } = asked;
+        let end = off.checked_add(len).ok_or(Errno::OVERFLOW)?;
+        if resv != 0 || end as usize > self.slots.len() {
+            return Err(Errno::INVAL);
+        }
+        self.range = off as usize..end as usize;
+        self.hint = off as usize;
+        Ok(0)
     }
 
     /// Empties a slot, for `CLOSE`.
@@ -128,10 +181,15 @@ impl World {
                 // SAFETY: the caller's promise.
                 unsafe { self.update_files(id, offset, data, tags, nr) }
             }
+            sys::IORING_REGISTER_FILE_ALLOC_RANGE if count == 0 && self.config.release().is(ALLOC_RANGE) => {
+                // SAFETY: the caller's promise.
+                self.ring(id).files.set_range(unsafe { user::read_struct(arg) }?)
+            }
             sys::IORING_UNREGISTER_FILES if arg == 0 && count == 0 => {
                 let files = &mut self.ring(id).files;
                 (0..files.slots.len()).for_each(|index| files.set(index, None));
                 let slots = std::mem::take(&mut files.slots);
+                files.range = 0..0;
                 if slots.is_empty() { Err(Errno::NXIO) } else { Ok(0) }
             }
             _ => Err(Errno::INVAL),
@@ -166,14 +224,23 @@ impl World {
             };
             slots.push(node);
         }
-        self.ring(id).files.slots = slots;
+        let files = &mut self.ring(id).files;
+        (files.range, files.hint) = (0..slots.len(), 0);
+        files.slots = slots;
         Ok(0)
     }
 
     /// # Safety
     ///
     /// As for [`make_files`](Self::make_files); there are descriptors.
-    unsafe fn update_files(&mut self, id: RingId, first: u32, fds: u64, tags: u64, count: u32) -> Result<u32, Errno> {
+    pub(super) unsafe fn update_files(
+        &mut self,
+        id: RingId,
+        first: u32,
+        fds: u64,
+        tags: u64,
+        count: u32,
+    ) -> Result<u32, Errno> {
         let slots = self.ring(id).files.slots.len() as u64;
         if count == 0 {
             return Err(Errno::INVAL);

@@ -78,8 +78,8 @@
 //!
 //! # What it is not
 //!
-//! It is no model of the kernel's speed, and not of its fairness. Rings without a descriptor, polled devices and
-//! registered resources do not exist here, and the descriptor of a ring cannot be polled (an eventfd works). A wait that
+//! It is no model of the kernel's speed, and not of its fairness. Rings without a descriptor and polled
+//! devices do not exist here, of registered resources there are files and buffers, and the descriptor of a ring cannot be polled (an eventfd works). A wait that
 //! nothing can end returns `EDEADLK`, where a kernel would hang.
 
 mod adversary;

@@ -44,7 +44,8 @@ impl World {
             | sys::IORING_UNREGISTER_FILES
             | sys::IORING_REGISTER_FILES_UPDATE
             | sys::IORING_REGISTER_FILES2
-            | sys::IORING_REGISTER_FILES_UPDATE2 => {
+            | sys::IORING_REGISTER_FILES_UPDATE2
+            | sys::IORING_REGISTER_FILE_ALLOC_RANGE => {
                 // SAFETY: the caller's promise.
                 let done = unsafe { self.register_files(id, op, arg, count) };
                 self.update_flags();

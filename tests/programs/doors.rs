@@ -160,6 +160,10 @@ impl<S: std::os::fd::AsFd> Way<S> for Unchecked<S> {
     fn in_flight(&self) -> Option<usize> {
         None
     }
+
+    fn ring(&self) -> Option<&Ring> {
+        Some(&self.ring)
+    }
 }
 
 /// Entries in a scope. They borrow from outside of it, so what they read is looked at when it is over.
@@ -249,6 +253,10 @@ impl<'env, S: std::os::fd::AsFd> Way<S> for Scoped<'_, '_, 'env, S> {
 
     fn in_flight(&self) -> Option<usize> {
         Some(self.scope.in_flight())
+    }
+
+    fn ring(&self) -> Option<&Ring> {
+        None
     }
 }
 
@@ -391,5 +399,9 @@ impl<S: std::os::fd::AsFd> Way<S> for Owned<S> {
 
     fn in_flight(&self) -> Option<usize> {
         Some(self.ring.in_flight())
+    }
+
+    fn ring(&self) -> Option<&Ring> {
+        Some(self.ring.ring())
     }
 }

@@ -56,6 +56,9 @@ impl<W: World> Run<'_, W> {
             Step::Connect => self.connect(),
             Step::Post => self.post(),
             Step::GiveBack(at) => self.buffers.give_back(at, &mut self.trace),
+            Step::Install(object) if self.is_registered() => self.install(way.ring(), object),
+            Step::TakeOut(object) if self.is_registered() => self.take_out(way.ring(), object),
+            Step::Install(_) | Step::TakeOut(_) => {}
             Step::GiveBackAll => self.buffers.give_back_all(&mut self.trace),
         }
     }

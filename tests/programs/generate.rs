@@ -10,10 +10,12 @@ pub const HEADER: usize = 2;
 /// Bytes of a step.
 pub const STEP: usize = 5;
 /// What a step is, its first byte says, modulo this.
-pub const KINDS: u8 = 96;
-/// From here on it picks a buffer, from here on it gives one back.
+pub const KINDS: u8 = 108;
+/// From here on it picks a buffer; from here on it gives one back.
 pub const PICKS: u8 = 64;
 pub const GIVE_BACK: u8 = 88;
+/// From here on it changes the table of registered files.
+pub const TABLE: u8 = 96;
 /// Steps that a program has at most: tags of entries have to fit into a byte, and runs should be short.
 pub const MAX_STEPS: usize = 28;
 
@@ -48,7 +50,9 @@ fn step(bytes: &[u8]) -> Step {
         62 => Step::Post,
         GIVE_BACK..=92 => Step::GiveBack(a % 8),
         93 => Step::GiveBackAll,
-        94.. => Step::Feed(source, 20 + a % 24),
+        94..96 => Step::Feed(source, 20 + a % 24),
+        TABLE..=99 => Step::Install(pick(&Object::ALL, object)),
+        100..=102 => Step::TakeOut(pick(&Object::ALL, object)),
         kind => Step::Push(flagged(operation(kind, object, a, b), flags)),
     }
 }
@@ -94,6 +98,7 @@ fn operation(kind: u8, object: u8, a: u8, b: u8) -> Op {
         76..=79 => Op::RecvMultiBundle(socket),
         80..=83 => Op::ReadMulti(In(object % 2)),
         84..=87 => Op::RecvMulti(socket),
+        103.. => Op::ClearFile(pick(&Object::ALL, object)),
         _ => Op::Message(b & 1 == 0),
     }
 }

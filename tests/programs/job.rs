@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use rawring::flags::{CancelFlags, FsyncFlags};
 use rawring::op::*;
-use rawring::operand::{BufMut, File, Fixed, Group, RecvSendOptions, Timespec};
+use rawring::operand::{BufMut, File, FileSlot, Fixed, Group, RecvSendOptions, Timespec};
+use rawring::register::Tag;
 use rawring::{Sqe, Sqe128, UserData};
 use rustix::event::PollFlags;
 
@@ -30,6 +31,8 @@ pub enum Key {
     Message(usize),
     /// A message from outside.
     Post(usize),
+    /// A file that was registered, as the so-manieth, is no longer used.
+    Tag(usize),
     /// The cancellation of everything at the end.
     Cancel,
     Unknown(u64),
@@ -41,6 +44,7 @@ impl Key {
             Key::Entry(i) => (0xe117, i),
             Key::Message(i) => (0x3e55, i),
             Key::Post(i) => (0x9057, i),
+            Key::Tag(i) => return Tag::new(i as u64).expect("a small number").user_data(),
             Key::Cancel => (0xca7c, 0),
             Key::Unknown(value) => return UserData(value),
         };
@@ -49,7 +53,7 @@ impl Key {
 
     pub fn unpack(data: UserData) -> Key {
         let which = (data.0 & 0xffff_ffff) as usize;
-        let candidates = [Key::Entry(which), Key::Message(which), Key::Post(which), Key::Cancel];
+        let candidates = [Key::Entry(which), Key::Message(which), Key::Post(which), Key::Tag(which), Key::Cancel];
         candidates.into_iter().find(|key| key.pack() == data).unwrap_or(Key::Unknown(data.0))
     }
 }
@@ -247,6 +251,7 @@ impl<S: AsFd> Job<S> {
             Op::LinkTimeout(_) => LinkTimeout::new(time).into(),
             Op::CancelKey(_) => Cancel::new(target).into(),
             Op::CancelFd(object) => CancelFd::new(file(object)).cancel_flags(CancelFlags::ALL).into(),
+            Op::ClearFile(object) => FilesUpdate::new(&[FileSlot::CLEAR], Fixed(object.index() as u32)).into(),
             Op::CancelAny => CancelAny::new().cancel_flags(CancelFlags::ALL).into(),
             Op::TimeoutRemove(_) => TimeoutRemove::new(target).into(),
             Op::PollRemove(_) => PollRemove::new(target).into(),

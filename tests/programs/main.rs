@@ -21,7 +21,7 @@ use programs::run::fitted;
 use programs::world::{Kernel, World};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use strategy::{picking_programs, programs};
+use strategy::{picking_programs, programs, tabled_programs};
 
 /// The kernel, if programs can be ended on it.
 fn kernel(test: &str) -> Option<&'static Kernel> {
@@ -50,6 +50,12 @@ fn generated_programs_keep_all_promises() {
 #[test]
 fn item_20_generated_programs_lose_no_buffer_and_get_none_twice() {
     run_on_kernel("item_20_generated_programs_lose_no_buffer_and_get_none_twice", 300, picking_programs());
+}
+
+/// A table of registered files that changes while it is used.
+#[test]
+fn item_36_generated_programs_keep_registered_files() {
+    run_on_kernel("item_36_generated_programs_keep_registered_files", 300, tabled_programs());
 }
 
 fn run_on_kernel(test: &str, cases: u32, programs: impl Strategy<Value = Program>) {

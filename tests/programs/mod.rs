@@ -9,6 +9,7 @@
 pub mod buffers;
 pub mod doors;
 mod drive;
+mod files;
 pub mod generate;
 pub mod job;
 pub mod ledger;

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rawring::{Ring, UserData, Wait};
-use rawring_sys as sys;
 
 use super::job::Key;
 use super::program::Object;
@@ -92,7 +91,7 @@ impl<W: World> Run<'_, W> {
         for cqe in ring.peek().expect("peeked") {
             match Key::unpack(cqe.user_data()) {
                 Key::Cancel => {}
-                key @ (Key::Message(_) | Key::Post(_)) => {
+                key @ (Key::Message(_) | Key::Post(_) | Key::Tag(_)) => {
                     self.trace.events.push(Event::Completed(Completion::new(key, &cqe, Vec::new())));
                 }
                 // A notification that nobody announced, see the ledger. Not before its end does a door let it out.
@@ -126,17 +125,13 @@ impl<W: World> Run<'_, W> {
         self.trace.received =
             self.helper.received().iter().map(|&(data, res)| (Key::unpack(UserData(data)), res)).collect();
         self.buffers.census(&mut ring, self.world, &mut self.trace);
+        self.empty_table(&mut ring);
         self.let_go(&ring);
     }
 
     /// Closes our sides, and expects the other sides to see it while the ring is still there.
     fn let_go(&mut self, ring: &Ring) {
         self.ended.clear();
-        if self.is_registered() {
-            // SAFETY: takes no argument.
-            let done = unsafe { ring.register_raw(sys::IORING_UNREGISTER_FILES, std::ptr::null_mut(), 0) };
-            done.expect("files are unregistered");
-        }
         let Some(site) = Rc::get_mut(&mut self.site) else {
             return self.trace.wrong("an entry that has ended still has its objects");
         };
@@ -150,6 +145,9 @@ impl<W: World> Run<'_, W> {
             if !gone {
                 self.trace.wrong(format!("{object:?} is closed, and something still holds it"));
             }
+        }
+        if self.is_registered() {
+            ring.unregister_files().expect("files are unregistered");
         }
     }
 }

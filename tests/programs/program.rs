@@ -154,6 +154,10 @@ pub enum Step {
     GiveBack(u8),
     /// Gives back all of them at once.
     GiveBackAll,
+    /// Puts an object into its place in the table of registered files once more, by a call.
+    Install(Object),
+    /// Takes it out of there, by a call.
+    TakeOut(Object),
 }
 
 /// What entries work on. The ring's side is ours, the other side is what steps act on.
@@ -255,6 +259,8 @@ pub enum Op {
     /// The position among the entries pushed of what is cancelled.
     CancelKey(u8),
     CancelFd(Object),
+    /// Takes an object out of the table of registered files.
+    ClearFile(Object),
     CancelAny,
     TimeoutRemove(u8),
     PollRemove(u8),
@@ -292,6 +298,7 @@ impl Op {
             LinkTimeout(_) => op::LinkTimeout::INFO,
             CancelKey(_) => op::Cancel::INFO,
             CancelFd(_) => op::CancelFd::INFO,
+            ClearFile(_) => op::FilesUpdate::INFO,
             CancelAny => op::CancelAny::INFO,
             TimeoutRemove(_) => op::TimeoutRemove::INFO,
             PollRemove(_) => op::PollRemove::INFO,
@@ -306,6 +313,7 @@ impl Op {
             Read(object, _) | Recv(object, _) | Write(object, _) | Send(object, _) => Some(object),
             Poll(object) | PollMulti(object) | ReadMulti(object) | RecvMulti(object) | CancelFd(object) => Some(object),
             ReadProvided(object) | RecvProvided(object) | RecvBundle(object) | RecvMultiBundle(object) => Some(object),
+            ClearFile(object) => Some(object),
             SendZc(_) => Some(Tcp),
             Accept | AcceptMulti => Some(Listener),
             Nop | Wide | Fail | Malformed | Timeout(..) | TimeoutMulti(_) | LinkTimeout(_) => None,
@@ -384,10 +392,10 @@ impl Program {
     pub fn uses(&self, object: Object) -> bool {
         self.steps.iter().any(|step| match step {
             Step::Push(entry) => entry.op.object() == Some(object),
-            Step::Feed(other, _) | Step::HangUp(other) => *other == object,
+            Step::Feed(other, _) | Step::HangUp(other) | Step::Install(other) => *other == object,
             Step::Connect => object == Listener,
             Step::Withdraw(_) | Step::Submit | Step::Wait(_) | Step::Reap | Step::Settle | Step::Post => false,
-            Step::GiveBack(_) | Step::GiveBackAll => false,
+            Step::GiveBack(_) | Step::GiveBackAll | Step::TakeOut(_) => false,
         })
     }
 }

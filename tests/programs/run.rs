@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use rawring::buf_ring::{BadBuffer, Delivery, Pick};
 use rawring::{Cqe, Errno, Reason, Ring, Setup, UserData, Version, Wait};
-use rawring_sys as sys;
 
 use super::buffers::Buffers;
 use super::doors;
@@ -109,6 +108,8 @@ pub trait Way<S> {
     fn next(&mut self) -> Option<Reaped<S>>;
     fn room(&self) -> u32;
     fn in_flight(&self) -> Option<usize>;
+    /// The ring, if the door lets one at it.
+    fn ring(&self) -> Option<&Ring>;
 }
 
 /// A completion and, if its operation ended and the door gives back what was lent, that.
@@ -213,23 +214,6 @@ impl<'w, W: World> Run<'w, W> {
             posted,
             last_linked,
         }
-    }
-
-    /// Whether there is a table of registered files.
-    pub(super) fn is_registered(&self) -> bool {
-        self.site.registered && self.program.entries().any(|entry| entry.fixed)
-    }
-
-    /// Registers the objects as files, if an entry names them so.
-    fn register(&mut self, ring: &Ring) {
-        if !self.is_registered() {
-            return;
-        }
-        let ours = self.site.ours.iter();
-        let mut raw: Vec<i32> = ours.map(|our| our.as_ref().map_or(-1, |our| our.as_fd().as_raw_fd())).collect();
-        // SAFETY: the argument is so many descriptors, which are read during the call.
-        let done = unsafe { ring.register_raw(sys::IORING_REGISTER_FILES, raw.as_mut_ptr().cast(), raw.len() as u32) };
-        done.expect("files are registered");
     }
 }
 

@@ -6,22 +6,30 @@ use proptest::test_runner::TestRunner;
 use crate::programs::check;
 use crate::programs::generate::calmed;
 use crate::programs::liar::{bearable, endure};
+use crate::programs::program::Program;
 use crate::programs::sim::{Simulated, check_simulated, config_of};
-use crate::strategy::{picking_programs, programs};
+use crate::strategy::{picking_programs, programs, tabled_programs};
 use crate::{config, kept_programs, kernel};
 
 /// The same programs, by the same ledger, on simulated kernels.
 #[test]
 fn generated_programs_keep_all_promises_on_simulated_kernels() {
-    let run = |(program, seed)| check_simulated(&program, config_of(seed)).map(drop).map_err(TestCaseError::fail);
-    let programs = (programs(), any::<u64>());
-    TestRunner::new(config(300)).run(&programs, run).unwrap_or_else(|wrong| panic!("{wrong}"));
+    run_simulated(programs());
 }
 
 #[test]
 fn item_20_generated_programs_lose_no_buffer_on_simulated_kernels() {
+    run_simulated(picking_programs());
+}
+
+#[test]
+fn item_36_generated_programs_keep_registered_files_on_simulated_kernels() {
+    run_simulated(tabled_programs());
+}
+
+fn run_simulated(programs: impl Strategy<Value = Program>) {
     let run = |(program, seed)| check_simulated(&program, config_of(seed)).map(drop).map_err(TestCaseError::fail);
-    let programs = (picking_programs(), any::<u64>());
+    let programs = (programs, any::<u64>());
     TestRunner::new(config(300)).run(&programs, run).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 

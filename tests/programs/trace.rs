@@ -34,6 +34,13 @@ pub enum Event {
     /// A message was sent to the ring.
     Posted(usize),
     Completed(Completion),
+    /// An object was put into the table of registered files, with a tag.
+    Registered {
+        object: Object,
+        tag: usize,
+    },
+    /// It is being taken out of there by a call.
+    TakenOut(Object),
     /// The program gave back a provided buffer.
     GaveBack(u16),
     /// The door said how many operations are in flight.

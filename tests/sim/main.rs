@@ -14,6 +14,7 @@ mod files;
 mod files_table;
 mod kinds;
 mod ring;
+mod slots;
 mod sockets;
 mod time;
 

@@ -11,6 +11,8 @@ use rawring_sys as sys;
 struct Socket {
     family: i32,
     kind: u32,
+    /// Where in the table of registered files it goes, as the entry says it; 0 for a descriptor.
+    slot: u32,
 }
 
 struct Connect {
@@ -23,6 +25,8 @@ struct Accept {
     dont_wait: bool,
     /// Where the length of the peer's address goes, which is always that of no name.
     length: Option<Output>,
+    /// As of [`Socket`].
+    slot: u32,
     /// Where the family of the peer's address goes.
     family: Option<Output>,
 }
@@ -35,11 +39,13 @@ const ACCEPT_FLAGS: u16 = sys::IORING_ACCEPT_MULTISHOT | sys::IORING_ACCEPT_DONT
 
 pub(super) fn socket(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
     let sqe = &cx.sqe;
-    if sqe.addr != 0 || sqe.op_flags != 0 || sqe.buf_index != 0 || sqe.file_index != 0 {
+    let slot = sqe.file_index;
+    let closes = sqe.off as u32 & SocketFlags::CLOEXEC.bits() != 0;
+    if sqe.addr != 0 || sqe.op_flags != 0 || sqe.buf_index != 0 || slot != 0 && closes {
         return Err(Errno::INVAL);
     }
     let kind = sqe.off as u32 & !(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).bits();
-    Ok(Box::new(Socket { family: sqe.fd, kind }))
+    Ok(Box::new(Socket { family: sqe.fd, kind, slot }))
 }
 
 pub(super) fn connect(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
@@ -70,10 +76,14 @@ fn name(address: &[u8]) -> Result<Vec<u8>, Errno> {
 }
 
 pub(super) fn accept(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
-    let sys::io_uring_sqe { addr, off: addr_len, len, buf_index, ioprio, op_flags, file_index, .. } = cx.sqe;
+    let sys::io_uring_sqe { addr, off: addr_len, len, buf_index, ioprio, op_flags, file_index: slot, .. } = cx.sqe;
     let known = (SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).bits();
-    // There is no table of registered files to accept into.
-    if len != 0 || buf_index != 0 || ioprio & !ACCEPT_FLAGS != 0 || op_flags & !known != 0 || file_index != 0 {
+    if len != 0 || buf_index != 0 || ioprio & !ACCEPT_FLAGS != 0 || op_flags & !known != 0 {
+        return Err(Errno::INVAL);
+    }
+    let multi = ioprio & sys::IORING_ACCEPT_MULTISHOT != 0;
+    let closes = op_flags & SocketFlags::CLOEXEC.bits() != 0;
+    if slot != 0 && (closes || multi && slot != sys::IORING_FILE_INDEX_ALLOC) {
         return Err(Errno::INVAL);
     }
     let (mut length, mut family) = (None, None);
@@ -84,9 +94,8 @@ pub(super) fn accept(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> 
         length = Some(cx.output(addr_len, 4)?);
         family = Some(cx.output(addr, room.min(2))?);
     }
-    let multi = ioprio & sys::IORING_ACCEPT_MULTISHOT != 0;
     let dont_wait = ioprio & sys::IORING_ACCEPT_DONTWAIT != 0;
-    Ok(Box::new(Accept { multi, dont_wait, length, family }))
+    Ok(Box::new(Accept { multi, dont_wait, length, slot, family }))
 }
 
 pub(super) fn shutdown(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
@@ -108,7 +117,7 @@ impl Operation for Socket {
         if self.family != i32::from(AddressFamily::UNIX.as_raw()) || self.kind != SocketType::STREAM.as_raw() {
             return Progress::Done(Outcome::errno(Errno::AFNOSUPPORT));
         }
-        Progress::Done(Outcome::from(turn.world.open(Object::socket())))
+        Progress::Done(Outcome::from(turn.open(Object::socket(), self.slot)))
     }
 }
 
@@ -136,7 +145,7 @@ impl Operation for Accept {
         let outcome = match object.accept() {
             Attempt::Blocked if self.dont_wait => Outcome::errno(Errno::AGAIN),
             Attempt::Blocked => return Progress::Blocked,
-            Attempt::Ready(result) => Outcome::from(result.and_then(|accepted| turn.world.open(accepted))),
+            Attempt::Ready(result) => Outcome::from(result.and_then(|accepted| turn.open(accepted, self.slot))),
         };
         if outcome.res < 0 {
             return Progress::Done(outcome);

@@ -15,6 +15,7 @@ mod recv;
 mod ring;
 mod rw;
 mod send;
+mod slots;
 mod time;
 mod transfer;
 
@@ -142,6 +143,18 @@ impl Turn<'_> {
         self.request.file.clone().ok_or(Errno::BADF)
     }
 
+    /// Gives a new object a descriptor, or a place in the table of registered files: `slot` is the entry's `file_index`.
+    pub(super) fn open(&mut self, object: Object, slot: u32) -> Result<i32, Errno> {
+        if slot == 0 {
+            return self.world.open(object);
+        }
+        let ring = self.request.ring;
+        let installed = self.world.ring(ring).files.install(object, slot);
+        self.world.post_tags(ring);
+        self.world.activity();
+        installed.map(|index| index as i32)
+    }
+
     /// What is in a slot of the table of registered files.
     pub(super) fn registered(&mut self, index: i32) -> Result<Object, Errno> {
         let node = self.world.ring(self.request.ring).files.get(index).ok_or(Errno::BADF)?;
@@ -215,6 +228,7 @@ fn make(opcode: u8) -> Option<Make> {
         sys::IORING_OP_FSYNC => file::fsync,
         sys::IORING_OP_FTRUNCATE => file::truncate,
         sys::IORING_OP_CLOSE => file::close,
+        sys::IORING_OP_FILES_UPDATE => slots::update,
         sys::IORING_OP_POLL_ADD => poll::prepare,
         sys::IORING_OP_SEND | sys::IORING_OP_SENDMSG => send::send,
         sys::IORING_OP_SEND_ZC | sys::IORING_OP_SENDMSG_ZC => send::send_zc,

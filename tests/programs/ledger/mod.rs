@@ -7,6 +7,7 @@ mod buffers;
 mod chains;
 mod data;
 mod results;
+mod tags;
 
 use rawring::Errno;
 
@@ -70,6 +71,7 @@ pub fn verdict(program: &Program, trace: &Trace, strict_drain: bool) -> Vec<Stri
     ledger.check_files(strict_drain, &mut wrong);
     ledger.check_streams(strict_drain, &mut wrong);
     ledger.check_buffers(&mut wrong);
+    ledger.check_tags(&mut wrong);
     wrong
 }
 
@@ -193,6 +195,7 @@ impl<'t> Ledger<'t> {
             Op::ReadAt(..) | Op::WriteAt(..) | Op::ReadHuge(_) => true,
             Op::Write(..) | Op::Send(..) | Op::SendZc(_) => true,
             Op::CancelKey(_) | Op::CancelFd(_) | Op::CancelAny | Op::TimeoutRemove(_) | Op::PollRemove(_) => true,
+            Op::ClearFile(_) => true,
             Op::Message(_) | Op::TimeoutMulti(_) => true,
             Op::LinkTimeout(ms) => ms != LONG || last.is_some_and(|target| self.records[target].end().is_some()),
             Op::Timeout(ms, _) => ms != LONG || self.is_found(i),
@@ -310,7 +313,13 @@ impl<'t> Ledger<'t> {
         waits
             && (record.entry.op.picks().is_none() || self.never_runs_out())
             && record.taken.is_some_and(|taken| taken < at)
-            && record.place == 0
+            && !self.may_miss_its_file(i, at)
+            && self.starts_when_taken(record)
+    }
+
+    /// Whether an entry starts while it is taken, if it was.
+    fn starts_when_taken(&self, record: &Record<'_>) -> bool {
+        record.taken.is_some()
             && !record.entry.force_async
             && !self.trace.polled
             && !self.chains[record.chain].refused

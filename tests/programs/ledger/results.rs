@@ -18,6 +18,11 @@ impl Ledger<'_> {
                 Key::Entry(i) => self.records.get(i).is_some_and(|record| record.taken.is_some()),
                 Key::Message(_) | Key::Post(_) => true,
                 Key::Cancel => self.ending != usize::MAX,
+                Key::Tag(tag) => {
+                    let was_put =
+                        |event: &Event| matches!(event, Event::Registered { tag: other, .. } if *other == tag);
+                    self.trace.events.iter().any(was_put)
+                }
                 Key::Unknown(_) => false,
             };
             if !known {
@@ -136,6 +141,9 @@ impl Ledger<'_> {
         if was_cancelled(done) && final_or_notified && (self.may_be_cancelled(i, at) || self.chain_is_broken(i)) {
             return true;
         }
+        if done.result == Err(Errno::BADF) && final_or_notified && self.may_miss_its_file(i, at) {
+            return true;
+        }
         // Run by a worker thread, what has many may end with the first.
         let ended_early = !done.more && op.is_multi() && (self.can_overflow() || self.runs_on_workers(record.chain));
         if let (Some(pick), Some(object)) = (op.picks(), op.object()) {
@@ -176,6 +184,7 @@ impl Ledger<'_> {
                 matches!(result, Ok(0) | Err(Errno::NOENT | Errno::ALREADY))
             }
             (Op::CancelFd(_) | Op::CancelAny, Ok(_)) => true,
+            (Op::ClearFile(_), result) => result == Ok(1),
             (op, Err(Errno::PIPE | Errno::CONNRESET)) => {
                 op.object().is_some_and(|object| self.hung_up(object, at)) && final_or_notified
             }
