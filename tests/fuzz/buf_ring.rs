@@ -67,19 +67,33 @@ fn walk(bufs: &BufRing, count: u16, size: u32, steps: &[u8]) {
         check(&held, count, size);
         assert!(bufs.lent() <= count.into());
     }
-    for lease in &mut held {
-        lease.fill(which(steps));
-        if let Ok(message) = RecvMsgOut::parse(lease, u32::from(which(steps)) % 32, 8) {
-            assert!(message.name().len() + message.payload().len() <= lease.len());
-            assert!(message.control().all(|one| one.data.len() <= 8));
-        }
+    // Wherever in its buffer a lease begins, which in incremental groups is anywhere.
+    for (nth, lease) in held.iter_mut().enumerate() {
+        let mut bytes = steps.iter().copied().cycle().skip(nth);
+        lease.fill_with(|| bytes.next().unwrap_or(0));
+        let room = |byte: u8| if byte < 240 { usize::from(byte % 48) } else { usize::MAX - usize::from(byte) };
+        message(lease, room(bytes.next().unwrap_or(0)) as u32, room(bytes.next().unwrap_or(0)));
     }
     drop(deliveries);
     drop(held);
 }
 
-fn which(steps: &[u8]) -> u8 {
-    steps.last().copied().unwrap_or(0)
+/// What is read out of a message is inside of its lease, and no two parts share a byte.
+fn message(lease: &Lease, name_len: u32, control_len: usize) {
+    let Ok(message) = RecvMsgOut::parse(lease, name_len, control_len) else { return };
+    let (start, end) = (lease.as_ptr().addr(), lease.as_ptr().addr() + lease.len());
+    let mut parts: Vec<&[u8]> = message.control().map(|one| one.data).collect();
+    assert!(parts.iter().map(|part| part.len()).sum::<usize>() <= control_len);
+    parts.extend([message.name(), message.payload()]);
+    parts.retain(|part| !part.is_empty());
+    parts.sort_unstable_by_key(|part| part.as_ptr().addr());
+    let ends = parts.iter().map(|part| part.as_ptr().addr() + part.len());
+    let next = parts.iter().skip(1).map(|part| part.as_ptr().addr()).chain([end]);
+    assert!(ends.zip(next).all(|(ends, next)| ends <= next), "{message:?}");
+    // Behind the header, which is 16 bytes.
+    assert!(parts.first().is_none_or(|part| start + 16 <= part.as_ptr().addr()), "{message:?}");
+    let room = lease.len() - 16 - name_len as usize - control_len;
+    assert!(message.name().len() <= name_len as usize && message.payload().len() <= room, "{message:?}");
 }
 
 /// No two leases share a byte, and each lies inside of its buffer.

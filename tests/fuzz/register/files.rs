@@ -40,6 +40,11 @@ impl Files {
     fn is_free(&self, slot: u32) -> bool {
         self.slots.get(slot as usize).is_some_and(Option::is_none)
     }
+
+    /// Whether the account may pick a slot: it is free, and not the kernel's to pick.
+    fn is_ours(&self, slot: u32) -> bool {
+        self.is_free(slot) && !(self.told && self.kernel.contains(&slot))
+    }
 }
 
 thread_local! {
@@ -165,8 +170,8 @@ impl Run {
     pub fn insert_file(&mut self, input: &mut Input<'_>) {
         let (which, slot, tag) = (usize::from(input.below(5)), Fixed(input.slot()), self.tag(input));
         let file = self.source(which);
-        let Files { account: Some(account), slots, kernel, told } = &mut self.files else { return };
-        let free = (0..).zip(slots.iter()).any(|(n, slot)| slot.is_none() && !(*told && kernel.contains(&n)));
+        let free = (0..self.files.slots.len() as u32).any(|slot| self.files.is_ours(slot));
+        let Files { account: Some(account), slots, .. } = &mut self.files else { return };
         match input.below(4) {
             0 | 1 => {
                 let put = match tag {
@@ -175,7 +180,7 @@ impl Run {
                 };
                 match put {
                     Ok(slot) => {
-                        assert!(!self.strict || free && self.files.is_free(slot.0), "{slot:?} was picked");
+                        assert!(!self.strict || self.files.is_ours(slot.0), "{slot:?} was picked");
                         self.set_file(slot, Some((which, Hold::new(tag))));
                     }
                     Err(error) => assert!(!self.strict || !free && error == FilesError::Full, "{error}"),
@@ -260,7 +265,7 @@ impl Run {
         // SAFETY: path and directory are there for ever.
         let result = unsafe { self.run(open) }.map_or(Err(Errno::CANCELED), |cqe| cqe.result());
         if let Some(slot) = reserved {
-            assert!(!self.strict || self.files.is_free(slot.0), "{slot:?} is taken");
+            assert!(!self.strict || self.files.is_ours(slot.0), "{slot:?} was picked");
             if let Some(account) = &mut self.files.account {
                 let settled = account.settle(slot, result);
                 assert_eq!(settled, result.map(|_| slot));
