@@ -88,7 +88,7 @@ impl<T> Slots<T> {
     }
 
     #[inline(always)]
-    fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         self.mask + 1
     }
 }

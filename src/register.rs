@@ -38,6 +38,7 @@ mod buffer;
 mod buffer_error;
 mod buffers;
 mod memory;
+mod refill;
 mod region;
 mod zcrx;
 
@@ -49,6 +50,8 @@ pub use buffer_error::{BufferCause, BufferError, NotInside};
 pub(crate) use buffers::BufferTable;
 pub use buffers::{CloneBuffers, NewBuffer};
 pub use memory::Memory;
+#[cfg(all(test, loom))]
+pub(crate) use refill::{Refill, RefillPlaces};
 pub(crate) use region::Region;
 pub use region::{NoSuchWait, RegionMemory, RegisteredWait};
 pub use zcrx::{Received, ZcrxError, ZcrxEvent, ZcrxExport, ZcrxQueue, ZcrxSetup, ZcrxStats};

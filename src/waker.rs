@@ -71,26 +71,31 @@ impl Call {
 
     /// A wait begins, unless the call was raised: then it is taken back, and the answer is true.
     fn begin(&self, lacking: u32) -> bool {
-        // SeqCst, here and in `raise`: each side stores its word before it loads the other's. With less, both may load
-        // what was there before: the wait begins and nobody ends it. [loom: a_call_is_never_missed]
-        self.lacking.store(lacking, Ordering::SeqCst);
+        // Relaxed: the swap in `take` shows it to whoever raises the call after that.
+        self.lacking.store(lacking, Ordering::Relaxed);
         self.take()
     }
 
     /// A wait is over. Tells whether the call was raised, and takes it back.
     fn end(&self) -> bool {
-        self.lacking.store(0, Ordering::SeqCst);
+        // Relaxed: who misses it sends a message too many, which ends some later wait early.
+        self.lacking.store(0, Ordering::Relaxed);
         self.take()
     }
 
     fn take(&self) -> bool {
-        self.raised.swap(0, Ordering::SeqCst) != 0
+        // AcqRel: pairs with the swap in `raise`, and one of the two is the first; without it a call that comes after this
+        // could be told what was lacking before, and end no wait, and who was called could miss what was written before the
+        // call. [loom: a_call_is_never_missed]
+        self.raised.swap(0, Ordering::AcqRel) != 0
     }
 
     /// Raises the call, and tells how many messages end the wait that is going on; `None` if it was raised already.
     fn raise(&self) -> Option<u32> {
-        // SeqCst: see `begin`. [loom: a_call_is_never_missed]
-        (self.raised.swap(1, Ordering::SeqCst) == 0).then(|| self.lacking.load(Ordering::SeqCst))
+        // AcqRel: pairs with the swap in `take`; without it as there. [loom: a_call_is_never_missed]
+        let before = self.raised.swap(1, Ordering::AcqRel);
+        // Relaxed: behind the swap, which shows what was stored before that in `take`.
+        (before == 0).then(|| self.lacking.load(Ordering::Relaxed))
     }
 }
 
@@ -293,17 +298,28 @@ mod tests {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
+    use crate::sync::UnsafeCell;
     use loom::sync::{Arc, Condvar, Mutex};
+
+    /// What the waker has written before it calls.
+    struct Errand(UnsafeCell<u32>);
+    // SAFETY: who may touch it when is what the model finds out.
+    unsafe impl Sync for Errand {}
+    // SAFETY: a number.
+    unsafe impl Send for Errand {}
 
     #[test]
     fn a_call_is_never_missed() {
         loom::model(|| {
             let call = Arc::new(Call::new());
+            let errand = Arc::new(Errand(UnsafeCell::new(0)));
             // The kernel: completions that have arrived.
             let queue = Arc::new((Mutex::new(0), Condvar::new()));
             let waker = loom::thread::spawn({
-                let (call, queue) = (call.clone(), queue.clone());
+                let (call, queue, errand) = (call.clone(), queue.clone(), errand.clone());
                 move || {
+                    // SAFETY: the cell's memory is valid; the model checks that nobody else uses it.
+                    errand.0.with_mut(|errand| unsafe { *errand = 7 });
                     for _ in 0..call.raise().expect("only one") {
                         *queue.0.lock().expect("no panic") += 1;
                         queue.1.notify_one();
@@ -321,6 +337,8 @@ mod models {
                 raised = call.end();
             }
             assert!(raised);
+            // SAFETY: as above.
+            assert_eq!(errand.0.with(|errand| unsafe { *errand }), 7);
             waker.join().expect("no panic");
         });
     }

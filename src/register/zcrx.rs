@@ -6,22 +6,23 @@
 //! of its buffer (a page, or `rx_buf_len`) came back. Area and refill ring live for as long as the queue, a part of it,
 //! or an export of it does; to the kernel they are pages, which it keeps for as long as it needs them.
 //!
-//! The refill ring is written under a lock, and its tail published with each part: the kernel may look at any time.
+//! The refill ring (`refill.rs`) is written under a lock.
 
 use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering};
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use rustix::mm::MapFlags;
 
 use super::memory::{Mapping, Memory};
+use super::refill::{Refill, RefillPlaces};
 use crate::cqe::Cqe;
+use crate::queue::Slots;
 use crate::ring::Ring;
+use crate::sync::Word;
 use crate::user_data::UserData;
 use rawring_sys as sys;
 
@@ -154,17 +155,15 @@ const HEADER: usize = 4096;
 struct Shared {
     /// By their numbers.
     areas: Mutex<Vec<Memory>>,
-    refill: Refill,
+    region: Region,
 }
 
-/// The refill ring, of which this side writes entries and tail.
-struct Refill {
-    region: Mapping,
-    /// `None` where the kernel's is none that there can be: nothing can be given back then.
-    layout: Option<Layout>,
-    mask: u32,
+/// The memory that the kernel keeps for the refill ring, and our side of it.
+struct Region {
+    refill: Mutex<Refill>,
     stats: Option<usize>,
-    side: Mutex<Side>,
+    /// Where all of that is.
+    memory: Mapping,
 }
 
 /// Offsets in the region.
@@ -185,44 +184,28 @@ impl Layout {
     }
 }
 
-#[derive(Default)]
-struct Side {
-    tail: u32,
-    /// What did not fit.
-    waiting: VecDeque<(u64, u32)>,
-}
-
-impl Refill {
-    /// A word that the kernel and this side both access atomically.
-    fn word(&self, at: usize) -> &AtomicU32 {
-        // SAFETY: the callers' offsets are those of the layout, which are inside of the region and aligned. It lives as
-        // long as `self`, and is accessed by atomics only there.
-        unsafe { AtomicU32::from_ptr(self.region.at().as_ptr().add(at).cast()) }
+impl Region {
+    /// The refill ring is at this layout, with a mask of a power of two.
+    fn new(memory: Mapping, layout: Option<Layout>, entries: u32, stats: Option<usize>) -> Self {
+        let places = layout.map(|Layout { head, tail, entries: first }| {
+            // SAFETY: offsets of a layout are inside of the region and aligned.
+            let [head, tail, first] = [head, tail, first].map(|at| unsafe { memory.at().add(at) });
+            // SAFETY: words and entries live as long as the region, which outlives `refill`; the kernel accesses the words
+            // atomically. There is room for all entries. A cell is laid out as what it holds.
+            unsafe {
+                RefillPlaces {
+                    head: Word::new(head.cast()),
+                    tail: Word::new(tail.cast()),
+                    entries: Slots::new(first.cast(), entries - 1, 0),
+                }
+            }
+        });
+        Region { refill: Mutex::new(Refill::new(places, 0)), stats, memory }
     }
 
-    /// Gives a part back.
-    fn push(&self, offset: u64, len: u32) {
-        let mut side = self.side.lock().unwrap_or_else(PoisonError::into_inner);
-        side.waiting.push_back((offset, len));
-        self.publish(&mut side);
-    }
-
-    /// Gives back what has room.
-    fn publish(&self, side: &mut Side) {
-        let Some(Layout { head, tail, entries }) = self.layout else { return };
-        // Acquire: pairs with the kernel's store of the head; without it an entry could be written that is still read.
-        let head = self.word(head).load(Ordering::Acquire);
-        while side.tail.wrapping_sub(head) <= self.mask {
-            let Some((off, len)) = side.waiting.pop_front() else { break };
-            let entry = sys::io_uring_zcrx_rqe { off, len, ..sys::io_uring_zcrx_rqe::ZERO };
-            let at = entries + (side.tail & self.mask) as usize * size_of_val(&entry);
-            // SAFETY: the index is below the number of entries, all of which were checked to be inside of the region. The
-            // kernel has read this one, and reads it again only after the tail has passed it.
-            unsafe { self.region.at().add(at).cast::<sys::io_uring_zcrx_rqe>().write_volatile(entry) };
-            side.tail = side.tail.wrapping_add(1);
-        }
-        // Release: pairs with the kernel's load of the tail; without it the kernel could see the tail before the entry.
-        self.word(tail).store(side.tail, Ordering::Release);
+    fn refill(&self) -> MutexGuard<'_, Refill> {
+        // Nothing panics under this lock.
+        self.refill.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -279,7 +262,7 @@ impl AsRef<[u8]> for Received {
 
 impl Drop for Received {
     fn drop(&mut self) {
-        self.shared.refill.push(self.offset, self.bytes.len() as u32);
+        self.shared.region.refill().push(self.offset, self.bytes.len() as u32);
     }
 }
 
@@ -325,16 +308,16 @@ impl ZcrxQueue {
     /// with [`Ring::flush_zcrx`].
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.refill.side.lock().unwrap_or_else(PoisonError::into_inner).waiting.len()
+        self.shared.region.refill().waiting()
     }
 
     /// What was copied until now; `None` for a queue without [events](ZcrxSetup::events).
     #[must_use]
     pub fn stats(&self) -> Option<ZcrxStats> {
-        let refill = &self.shared.refill;
+        let region = &self.shared.region;
         // SAFETY: the offset is that of a struct behind the entries, inside of the region, aligned; the kernel writes its
         // fields one by one, and this only reads.
-        let stats = unsafe { refill.region.at().add(refill.stats?).cast::<sys::zcrx_stats>().read_volatile() };
+        let stats = unsafe { region.memory.at().add(region.stats?).cast::<sys::zcrx_stats>().read_volatile() };
         Some(ZcrxStats { copies: stats.copy_count, bytes: stats.copy_bytes })
     }
 }
@@ -374,15 +357,15 @@ impl Ring {
     /// | `EBADF` | a ring without descriptor that another thread made |
     pub fn register_zcrx(&self, setup: ZcrxSetup) -> Result<ZcrxQueue, ZcrxError> {
         match self.make_zcrx(&setup) {
-            Ok((refill, id, rx_buf_len)) => {
-                let shared = Shared { areas: Mutex::new(vec![setup.area]), refill };
+            Ok((region, id, rx_buf_len)) => {
+                let shared = Shared { areas: Mutex::new(vec![setup.area]), region };
                 Ok(ZcrxQueue { id, rx_buf_len, shared: Arc::new(shared) })
             }
             Err(errno) => Err(ZcrxError { setup, errno }),
         }
     }
 
-    fn make_zcrx(&self, setup: &ZcrxSetup) -> Result<(Refill, u32, u32), Errno> {
+    fn make_zcrx(&self, setup: &ZcrxSetup) -> Result<(Region, u32, u32), Errno> {
         let entries = setup.refill_entries.checked_next_power_of_two().filter(|entries| *entries <= 32_768);
         let entries = entries.filter(|_| setup.refill_entries > 0).ok_or(Errno::INVAL)?;
         let (user_data, type_mask) = setup.events.unwrap_or_default();
@@ -420,12 +403,11 @@ impl Ring {
             ..sys::io_uring_zcrx_ifq_reg::ZERO
         };
         // SAFETY: the structs are valid, and read and written during the call. The kernel keeps the pages of two mappings
-        // for itself: of the region, which only `Refill` accesses, and of the area, to which nobody has a reference: the
+        // for itself: of the region, which only `Region` accesses, and of the area, to which nobody has a reference: the
         // setup that owns it is borrowed until this returns, and on success moved into the queue for good.
         unsafe { self.register_raw(sys::IORING_REGISTER_ZCRX_IFQ, (&raw mut arg).cast(), 1) }?;
         let layout = Layout::of(&arg.offsets).filter(|_| arg.rq_entries == entries);
-        let refill = Refill { region, layout, mask: entries - 1, stats, side: Mutex::default() };
-        Ok((refill, arg.zcrx_id, arg.rx_buf_len))
+        Ok((Region::new(region, layout, entries, stats), arg.zcrx_id, arg.rx_buf_len))
     }
 
     /// Adds memory to a queue: what is received may be put there, too. Linux 7.3.
@@ -460,10 +442,10 @@ impl Ring {
         loop {
             let flush = sys::zcrx_ctrl_arg { zc_flush: sys::zcrx_ctrl_flush_rq::ZERO };
             self.zcrx_ctrl(queue, sys::ZCRX_CTRL_FLUSH_RQ, flush)?;
-            let mut side = queue.shared.refill.side.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = side.waiting.len();
-            queue.shared.refill.publish(&mut side);
-            if side.waiting.len() == before {
+            let mut refill = queue.shared.region.refill();
+            let before = refill.waiting();
+            refill.publish();
+            if refill.waiting() == before {
                 return Ok(());
             }
         }

@@ -6,7 +6,8 @@
 //! the queues in turn and demands an objection, so that none stands there for show.
 //!
 //! All positions begin just below the wrap, in queues of one and two slots. One file for each protocol; that of
-//! provided-buffer rings is `provided`.
+//! provided-buffer rings is `provided`, that of zero-copy receive `refill`. The model of wake-ups is beside what it is of
+//! (`waker.rs`).
 
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ use rawring_sys as sys;
 mod completion;
 mod overflow;
 mod provided;
+mod refill;
+mod resize;
 mod signals;
 mod submission;
 
