@@ -10,7 +10,7 @@
 //! [`Scope`]) do it safely. What can be checked is checked all the same, and an error in place of a lease.
 //!
 //! The files: `queue` is the ring of entries as it lies in memory, `ledger` knows who has which buffer, `memory` maps,
-//! `shared` puts the three together, `groups` lists those of a ring, `register` makes and ends one.
+//! `blank` fills what is to be sent, `shared` puts the three together, `groups` lists those of a ring, `register` makes and ends one.
 //!
 //! [`InFlight`]: crate::InFlight
 //! [`Scope`]: crate::Scope
@@ -24,6 +24,7 @@ use crate::operand::Group;
 use crate::sqe::RawSqe;
 use rawring_sys as sys;
 
+mod blank;
 mod error;
 mod groups;
 mod lease;
@@ -33,6 +34,7 @@ mod queue;
 mod register;
 mod shared;
 
+pub use blank::Blank;
 pub use error::{BadBuffer, BufRingError};
 pub(crate) use groups::{Groups, Source};
 pub use lease::{Delivery, Lease};
@@ -79,8 +81,8 @@ use shared::Shared;
 ///
 /// # After fork
 ///
-/// The child has copies of buffers and leases. Entries in [memory of the kernel](BufRingSetup::kernel_memory) are not
-/// inherited, and a child that drops a lease of such a group faults.
+/// The child has copies of buffers and leases, and gives nothing back to the kernel by dropping them. Entries in
+/// [memory of the kernel](BufRingSetup::kernel_memory) are not inherited: a child that takes or unregisters faults.
 ///
 /// [`Ring::unregister_buf_ring`]: crate::Ring::unregister_buf_ring
 pub struct BufRing {

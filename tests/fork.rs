@@ -279,11 +279,17 @@ fn item_33_leases_that_a_child_drops_give_no_buffer_back() {
             let mut delivery = unsafe { bufs.take(&cqe, Pick::One) }.expect("a buffer");
             let lease = delivery.next().expect("a lease");
             let mut slot = Some((lease, delivery, bufs, ring));
+            let mappings = ring_mappings();
+            assert_eq!(mappings.len(), if kernel_memory { 3 } else { 2 });
             let child = forked(|| {
+                let decoys: Vec<_> = mappings.iter().map(|&(at, len)| (decoy(at, len), len)).collect();
                 let (lease, delivery, bufs, ring) = slot.take().expect("a copy");
                 drop((lease, delivery, bufs));
                 drop(ring);
-                0
+                // SAFETY: the decoys are this child's mappings, if they are still there; else this faults.
+                let intact =
+                    |&(at, len): &(*const u8, usize)| unsafe { at.read() == 42 && at.add(len - 1).read() == 42 };
+                i32::from(!decoys.iter().all(intact))
             });
             assert_eq!(child, Ok(0));
             let (lease, _delivery, bufs, mut ring) = slot.take().expect("the child had a copy");

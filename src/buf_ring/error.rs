@@ -19,6 +19,8 @@ pub enum BufRingError {
         /// How many there are.
         size: u32,
     },
+    /// A group to send from is not used bit by bit.
+    SendsIncrementally,
     /// Entries in memory of the kernel are mapped by the number of the group, and this number is too high.
     Unmappable(u16),
     /// Mapping needs the ring's descriptor, and the ring was made with `REGISTERED_FD_ONLY`.
@@ -56,6 +58,9 @@ impl fmt::Display for BufRingError {
                 f,
                 "min_left({min_left}) is more than the {size} bytes of a buffer: none of it would be used a second time"
             ),
+            Self::SendsIncrementally => {
+                f.write_str("sending() and incremental() exclude each other: leave one of them out")
+            }
             Self::Unmappable(group) => write!(
                 f,
                 "group {group} cannot have its entries in memory of the kernel, which maps groups 0 to 2047 only: choose \

@@ -16,10 +16,10 @@ use super::shared::Shared;
 ///
 /// Forgetting one keeps its buffer from the kernel for good.
 pub struct Lease {
-    shared: Arc<Shared>,
-    id: u16,
-    start: u32,
-    len: u32,
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: u16,
+    pub(super) start: u32,
+    pub(super) len: u32,
 }
 
 impl Lease {
@@ -131,7 +131,8 @@ impl Iterator for Delivery {
         if buffers == 0 {
             return None;
         }
-        let len = bytes.min(self.shared.size - start);
+        let lent = if self.shared.sends { self.shared.lock().ledger.len_of(id) } else { self.shared.size };
+        let len = bytes.min(lent - start);
         // Before the lease exists: with its end the buffer gets another successor.
         let next = if buffers == 1 { id } else { self.shared.lock().ledger.after(id) };
         self.rest = Taken { first: next, start: 0, bytes: bytes - len, buffers: buffers - 1 };

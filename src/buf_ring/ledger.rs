@@ -20,6 +20,8 @@ struct Slot {
     /// The position of its entry, if it is lent.
     at: u16,
     lent: bool,
+    /// How many bytes of it are lent, or were last.
+    len: u32,
     /// Leases of bytes in it.
     leases: u32,
     /// Bytes that were delivered already.
@@ -54,7 +56,7 @@ impl Ledger {
     pub(super) fn new(count: u16, size: u32, least: Option<u32>) -> Self {
         let slot = |id: u16| {
             let next = if id + 1 == count { NONE } else { id + 1 };
-            Slot { next, at: 0, lent: false, leases: 0, used: 0 }
+            Slot { next, at: 0, lent: false, len: 0, leases: 0, used: 0 }
         };
         let slots = (0..count).map(slot).collect();
         Ledger { slots, size, least, idle: 0, oldest: NONE, newest: NONE, lent: 0 }
@@ -74,12 +76,26 @@ impl Ledger {
         self.slots.get(usize::from(id)).filter(|slot| slot.lent).map(|slot| slot.at)
     }
 
-    /// Lends an idle buffer at the ring's position `at`. Positions follow one another.
+    /// Lends all of an idle buffer at the ring's position `at`. Positions follow one another.
     pub(super) fn lend(&mut self, at: u16) -> Option<u16> {
+        let id = self.reserve()?;
+        self.lend_reserved(id, at, self.size);
+        Some(id)
+    }
+
+    /// Takes an idle buffer, as if somebody had a lease on it.
+    pub(super) fn reserve(&mut self) -> Option<u16> {
         let id = self.idle;
         let slot = self.slots.get_mut(usize::from(id))?;
         self.idle = slot.next;
-        *slot = Slot { next: NONE, at, lent: true, leases: 0, used: 0 };
+        slot.leases = 1;
+        Some(id)
+    }
+
+    /// Lends the first `len` bytes of a buffer that was reserved.
+    pub(super) fn lend_reserved(&mut self, id: u16, at: u16, len: u32) {
+        let slot = &mut self.slots[usize::from(id)];
+        *slot = Slot { next: NONE, at, lent: true, len, leases: 0, used: 0 };
         if self.lent == 0 {
             self.oldest = id;
         } else if let Some(before) = self.slots.get_mut(usize::from(self.newest)).filter(|before| before.lent) {
@@ -87,7 +103,11 @@ impl Ledger {
         }
         self.newest = id;
         self.lent += 1;
-        Some(id)
+    }
+
+    /// How many bytes of a buffer are lent, or were last.
+    pub(super) fn len_of(&self, id: u16) -> u32 {
+        self.slots[usize::from(id)].len
     }
 
     /// What follows a buffer in the order in which they were lent.
@@ -123,11 +143,11 @@ impl Ledger {
         let start = slot.used;
         let said = res.max(0) as u32;
         let (bytes, buffers) = match pick {
-            Pick::One if said > self.size - start => {
-                return Err(BadBuffer::TooLong { id, said, room: self.size - start });
+            Pick::One if said > slot.len - start => {
+                return Err(BadBuffer::TooLong { id, said, room: slot.len - start });
             }
             Pick::One => (said, 1),
-            Pick::Truncating => (said.min(self.size - start), 1),
+            Pick::Truncating => (said.min(slot.len - start), 1),
             Pick::Bundle => (said, self.bundle(id, said)?),
         };
         if self.least.is_some() {
@@ -137,11 +157,11 @@ impl Ledger {
         let mut left = bytes;
         for nth in 1..=buffers {
             let slot = &mut self.slots[usize::from(at)];
-            let part = left.min(self.size - slot.used);
+            let part = left.min(slot.len - slot.used);
             left -= part;
             slot.used += part;
             slot.leases += 1;
-            let kept = self.least.is_some_and(|least| self.size - slot.used >= least && nth == buffers && !emptied);
+            let kept = self.least.is_some_and(|least| slot.len - slot.used >= least && nth == buffers && !emptied);
             let next = slot.next;
             if !kept {
                 slot.lent = false;
@@ -157,14 +177,14 @@ impl Ledger {
     /// How many buffers a bundle of so many bytes covers, one after the other as they were lent.
     fn bundle(&self, first: u16, bytes: u32) -> Result<u16, BadBuffer> {
         let mut slot = &self.slots[usize::from(first)];
-        let mut room = u64::from(self.size - slot.used);
+        let mut room = u64::from(slot.len - slot.used);
         let mut buffers = 1;
         while room < u64::from(bytes) {
             let next = self.slots.get(usize::from(slot.next));
             // One that was lent again meanwhile is not what followed then.
             let next = next.filter(|next| next.lent && next.at == slot.at.wrapping_add(1));
             slot = next.ok_or(BadBuffer::TooLong { id: first, said: bytes, room: room as u32 })?;
-            room += u64::from(self.size - slot.used);
+            room += u64::from(slot.len - slot.used);
             buffers += 1;
         }
         Ok(buffers)

@@ -8,6 +8,7 @@ use std::ptr::{NonNull, null_mut};
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use rustix::process::{Pid, getpid};
 
 use rawring_sys as sys;
 
@@ -15,6 +16,8 @@ use rawring_sys as sys;
 pub(super) struct Pages {
     start: NonNull<u8>,
     len: usize,
+    /// The process that keeps them from its children; `None` if those get a copy.
+    home: Option<Pid>,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread.
@@ -28,7 +31,7 @@ impl Pages {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
         let start = unsafe { mmap_anonymous(null_mut(), len, prot, MapFlags::PRIVATE | MapFlags::NORESERVE) }?;
-        Ok(Pages { start: NonNull::new(start.cast()).ok_or(Errno::FAULT)?, len })
+        Ok(Pages { start: NonNull::new(start.cast()).ok_or(Errno::FAULT)?, len, home: None })
     }
 
     /// The entries of a group that the kernel has allocated. A forked child does not get them: it would move the tail of
@@ -38,10 +41,15 @@ impl Pages {
         let offset = sys::IORING_OFF_PBUF_RING | u64::from(group) << sys::IORING_OFF_PBUF_SHIFT;
         // SAFETY: as in `anonymous`.
         let start = unsafe { mmap(null_mut(), len, prot, MapFlags::SHARED, ring, offset) }?;
-        let pages = Pages { start: NonNull::new(start.cast()).ok_or(Errno::FAULT)?, len };
+        let pages = Pages { start: NonNull::new(start.cast()).ok_or(Errno::FAULT)?, len, home: Some(getpid()) };
         // SAFETY: the range is the mapping just made; the advice changes nothing in this process.
         unsafe { madvise(start, len, Advice::LinuxDontFork) }?;
         Ok(pages)
+    }
+
+    /// Whether this is a forked child, which does not have them.
+    pub(super) fn are_left_behind(&self) -> bool {
+        self.home.is_some_and(|home| home != getpid())
     }
 
     pub(super) fn start(&self) -> NonNull<u8> {
@@ -51,6 +59,10 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
+        // At their address there may be something else in a child.
+        if self.are_left_behind() {
+            return;
+        }
         // SAFETY: the range is that of this mapping, and nobody uses an address in it after this.
         let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
         debug_assert_eq!(unmapped, Ok(()));

@@ -37,11 +37,12 @@ pub struct BufRingSetup {
     kernel_memory: bool,
     least: Option<u32>,
     bundles: bool,
+    sends: bool,
 }
 
 impl BufRingSetup {
     pub(super) fn new(Group(group): Group, count: u16, size: u32) -> Self {
-        BufRingSetup { group, count, size, kernel_memory: false, least: None, bundles: false }
+        BufRingSetup { group, count, size, kernel_memory: false, least: None, bundles: false, sends: false }
     }
 
     /// Has the kernel allocate the entries, which are then mapped (`IOU_PBUF_RING_MMAP`, Linux 6.4): what machines whose
@@ -94,7 +95,52 @@ impl BufRingSetup {
         self
     }
 
-    /// Allocates the buffers, registers the group, and gives all of them to the kernel.
+    /// Makes a group to send from ([`SendProvided`](crate::op::SendProvided), [`SendBundle`](crate::op::SendBundle),
+    /// Linux 6.10): no buffer is given to the kernel before it was filled. [`BufRing::blank`] has an idle one, and
+    /// [`Blank::provide`](super::Blank::provide) puts it behind the others. What was sent comes back with the completion, as
+    /// a [`Lease`](super::Lease) on it; dropping that makes the buffer idle.
+    ///
+    /// One send takes one buffer, or as many as there are if it is a bundle, in the order in which they were provided: a
+    /// queue of what is to be sent. What a short send leaves of its last buffer is not sent; that is
+    /// [`Lease::unsent`](super::Lease::unsent). Without `MSG_WAITALL`, sends that are in flight at once may then send what
+    /// comes behind first.
+    ///
+    /// A bundle takes its buffers when it begins, all that there are (256 at most). One that fails or comes short uses up
+    /// all of them, and its completion names those only that it sent from: the rest is lost to the group, which
+    /// [cannot prove](StillOut::Buffers) any more that it is idle.
+    ///
+    /// Not together with [`incremental`](Self::incremental).
+    ///
+    /// ```
+    /// use rawring::{Event, InFlight, Ring, buf_ring::BufRing, op::SendProvided, operand::Group};
+    /// use std::io::Read;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let mut ring = Ring::new(8)?;
+    /// let bufs = BufRing::setup(Group(2), 8, 4096).sending().build(&mut ring)?;
+    /// let mut ring = InFlight::new(ring)?;
+    /// let (left, mut right) = UnixStream::pair()?;
+    /// let mut blank = bufs.blank().expect("all are idle");
+    /// blank[..5].copy_from_slice(b"hello");
+    /// blank.provide(5).expect("5 bytes of 4096");
+    /// ring.start(left, |socket| SendProvided::new(&*socket, bufs.group()).into())?;
+    /// let Event::Done(done) = ring.wait_event()? else { unreachable!("one completion") };
+    /// if done.cqe.result() == Ok(5) {
+    ///     let sent = ring.delivered().expect("a buffer was used")?.next().expect("one");
+    ///     assert_eq!((&sent[..], sent.unsent()), (&b"hello"[..], &b""[..]));
+    ///     let mut received = [0; 5];
+    ///     right.read_exact(&mut received)?;
+    ///     assert_eq!(&received, b"hello");
+    /// } // else it is a kernel before Linux 6.10
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sending(mut self) -> Self {
+        self.sends = true;
+        self
+    }
+
+    /// Allocates the buffers, registers the group, and gives all of them to the kernel (none of a group to
+    /// [send](Self::sending) from).
     ///
     /// # Errors
     ///
@@ -108,13 +154,16 @@ impl BufRingSetup {
     /// | `EBADFD` | the ring is [disabled](crate::Setup::disabled), and has `SINGLE_ISSUER` |
     /// | `EACCES` | a restriction of the ring does not allow it |
     pub fn build(self, ring: &mut Ring) -> Result<BufRing, BufRingError> {
-        let BufRingSetup { group, count, size, kernel_memory, least, bundles } = self;
+        let BufRingSetup { group, count, size, kernel_memory, least, bundles, sends } = self;
         if count == 0 || count > MAX {
             return Err(BufRingError::Count(count));
         }
         let bytes =
             (size as usize).checked_mul(count.into()).filter(|&bytes| 0 < bytes && bytes <= isize::MAX as usize);
         let Some(bytes) = bytes else { return Err(BufRingError::Size(size)) };
+        if sends && least.is_some() {
+            return Err(BufRingError::SendsIncrementally);
+        }
         if let Some(min_left) = least.filter(|&min_left| min_left > size) {
             return Err(BufRingError::MinLeft { min_left, size });
         }
@@ -157,8 +206,7 @@ impl BufRingSetup {
         let ledger = Ledger::new(count, size, least.map(|least| least.max(1)));
         let serial = ring.groups.next_serial();
         let bundles = bundles || least.is_some();
-        let shared =
-            Arc::new(Shared::new((group, serial, size, bundles), memory, ledger, queue, entries, kernel_memory));
+        let shared = Arc::new(Shared::new((group, serial, size), (bundles, sends), memory, ledger, queue, entries));
         shared.refill(&mut shared.lock());
         ring.groups.add(shared.clone());
         Ok(BufRing { shared })

@@ -10,8 +10,6 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, getpid};
-
 use super::ledger::{Ledger, Taken};
 use super::memory::Pages;
 use super::queue::Queue;
@@ -26,6 +24,8 @@ pub(crate) struct Shared {
     pub(super) size: u32,
     /// Somebody has promised that a bundle is what its completion says.
     pub(super) bundles: bool,
+    /// Buffers are filled and provided by hand, and not lent by themselves.
+    pub(super) sends: bool,
     /// The buffers, one behind the other.
     memory: ManuallyDrop<Pages>,
     state: Mutex<State>,
@@ -36,21 +36,14 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) queue: Queue,
     /// Where `queue` lies. The kernel has pages of its own references to, so unmapping takes nothing from it.
-    _entries: Pages,
+    entries: Pages,
     /// The kernel holds nothing and will get nothing.
     released: bool,
-    /// The process whose kernel reads the entries, where its children have them, too: those must not write there.
-    home: Option<Pid>,
 }
 
 impl State {
-    /// Whether what is written to the queue is for the kernel to read, or for nobody.
-    fn is_at_home(&self) -> bool {
-        self.home.is_none_or(|home| home == getpid())
-    }
-
     fn publish(&mut self) {
-        if self.is_at_home() {
+        if !self.entries.are_left_behind() {
             self.queue.publish();
         }
     }
@@ -74,25 +67,23 @@ impl State {
     }
 }
 
-// SAFETY: the pointers in `queue` lead into `_entries`, which belongs to no thread, and are used under the lock only.
+// SAFETY: the pointers in `queue` lead into `entries`, which belongs to no thread, and are used under the lock only.
 unsafe impl Send for State {}
 
 impl Shared {
     /// A group whose buffers are all idle.
     ///
     /// `memory` has room for all buffers of the ledger; `queue` lies in `entries`, and the kernel has nothing of it yet.
-    /// `shared` tells that children of a fork get `entries` itself, and no copy.
     pub(super) fn new(
-        (group, serial, size, bundles): (u16, u32, u32, bool),
+        (group, serial, size): (u16, u32, u32),
+        (bundles, sends): (bool, bool),
         memory: Pages,
         ledger: Ledger,
         queue: Queue,
         entries: Pages,
-        shared: bool,
     ) -> Self {
-        let home = shared.then(getpid);
-        let state = State { ledger, queue, _entries: entries, released: false, home };
-        Shared { group, serial, size, bundles, memory: ManuallyDrop::new(memory), state: Mutex::new(state) }
+        let state = State { ledger, queue, entries, released: false };
+        Shared { group, serial, size, bundles, sends, memory: ManuallyDrop::new(memory), state: Mutex::new(state) }
     }
 
     /// Nothing panics under the lock, so it is never poisoned.
@@ -106,14 +97,32 @@ impl Shared {
         unsafe { self.memory.start().add(usize::from(id) * self.size as usize) }
     }
 
-    /// Lends every idle buffer to the kernel, and shows it all of them by one store.
+    /// Takes an idle buffer to be filled.
+    pub(super) fn reserve(&self) -> Option<u16> {
+        self.lock().ledger.reserve()
+    }
+
+    /// Shows the kernel the first `len` bytes of a buffer that was reserved.
+    pub(super) fn provide(&self, id: u16, len: u32) {
+        let state = &mut *self.lock();
+        if state.released || state.entries.are_left_behind() {
+            state.ledger.release(id);
+            return;
+        }
+        state.ledger.lend_reserved(id, state.queue.next(), len);
+        let address = self.buffer(id).as_ptr().expose_provenance() as u64;
+        state.queue.add(address, len, id);
+        state.publish();
+    }
+
+    /// Lends every idle buffer to the kernel, if buffers are lent by themselves, and shows it all of them by one store.
     pub(super) fn refill(&self, state: &mut State) {
         self.lend_idle(state);
         state.publish();
     }
 
     fn lend_idle(&self, state: &mut State) {
-        if state.released || !state.is_at_home() {
+        if self.sends || state.released || state.entries.are_left_behind() {
             return;
         }
         while let Some(id) = state.ledger.lend(state.queue.next()) {
@@ -155,9 +164,10 @@ impl Shared {
         for id in emptied {
             let Some(at) = state.ledger.position(id).filter(|&at| state.queue.len_at(at) == 0) else { continue };
             // In an incremental group the kernel has moved the address on by what it has used.
-            let end = self.buffer(id).as_ptr().addr() as u64 + u64::from(self.size);
+            let len = u64::from(state.ledger.len_of(id));
+            let end = self.buffer(id).as_ptr().addr() as u64 + len;
             let left = end.saturating_sub(state.queue.addr_at(at));
-            state.queue.set_len_at(at, left.min(self.size.into()) as u32);
+            state.queue.set_len_at(at, left.min(len) as u32);
         }
     }
 
