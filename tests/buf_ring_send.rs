@@ -10,9 +10,11 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use common::{has, needs, safe_doors};
 use rawring::buf_ring::{BufRing, BufRingError, Pick, StillOut};
+use rawring::flags::SqeFlags;
 use rawring::op::{RecvProvided, SendBundle, SendProvided};
 use rawring::operand::Group;
-use rawring::{Cqe, Errno, Event, InFlight, Reason, Ring};
+use rawring::register::{Registration, Restrictions};
+use rawring::{Cqe, Errno, Event, InFlight, Reason, Ring, Setup};
 use rustix::net::SendFlags;
 
 const GROUP: Group = Group(5);
@@ -120,6 +122,23 @@ fn a_group_that_cannot_end_yet_keeps_what_was_provided() {
     let lens = [(); 2].map(|()| right.recv(&mut buffer).expect("received"));
     assert_eq!((lens, &buffer[..6]), ([3, 6], &b"twelve"[..]));
     ring.unregister_buf_ring(bufs).expect("one is provided and with no operation");
+}
+
+#[test]
+fn a_group_that_may_not_end_keeps_what_was_provided() {
+    needs!(has(SendProvided::INFO));
+    let mut ring = Setup::new(8).disabled().build().expect("a ring");
+    let bufs = group(&mut ring, 2, 16);
+    needs!(ring.buf_ring_head(GROUP).map_err(|_| "the kernel does not say what it has taken (Linux 6.8)"));
+    let list = Restrictions::new().allow(SendProvided::INFO).allow_flags(SqeFlags::BUFFER_SELECT);
+    ring.restrict(&list.allow_registration(Registration::PBUF_STATUS)).expect("restricted");
+    ring.enable().expect("enabled");
+    provide(&bufs, b"four");
+    let in_use = ring.unregister_buf_ring(bufs).expect_err("not allowed");
+    assert_eq!(in_use.reason, StillOut::Errno(Errno::ACCESS));
+    let (left, _right) = UnixDatagram::pair().expect("a pair");
+    let cqe = io::run(&mut ring, SendProvided::new(&left, GROUP));
+    assert_eq!(sent(&in_use.bufs, &cqe), (b"four".to_vec(), vec![]));
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub struct BufferError {
     /// The others, the one that was refused first.
     pub refused: Vec<NewBuffer>,
     cause: BufferCause,
-    errno: Option<Errno>,
+    errno: Errno,
 }
 
 /// What is wrong.
@@ -96,7 +96,7 @@ impl BufferCause {
 impl BufferError {
     pub(super) fn new(
         cause: BufferCause,
-        errno: Option<Errno>,
+        errno: Errno,
         registered: Vec<RegisteredBuffer>,
         refused: Vec<NewBuffer>,
     ) -> Self {
@@ -109,9 +109,9 @@ impl BufferError {
         &self.cause
     }
 
-    /// What the kernel answered; `None` if it was not asked.
+    /// What the kernel answered.
     #[must_use]
-    pub fn errno(&self) -> Option<Errno> {
+    pub fn errno(&self) -> Errno {
         self.errno
     }
 }
@@ -120,11 +120,7 @@ impl std::error::Error for BufferError {}
 
 impl fmt::Display for BufferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause.fmt(f)?;
-        match self.errno {
-            Some(errno) => write!(f, " [io_uring_register: {errno}]"),
-            None => Ok(()),
-        }
+        write!(f, "{} [io_uring_register: {}]", self.cause, self.errno)
     }
 }
 

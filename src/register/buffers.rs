@@ -211,7 +211,7 @@ impl Ring {
         // SAFETY: the mappings keep their addresses: `table` holds each until its slot is emptied.
         if let Err(errno) = unsafe { self.make_table(&arrays) } {
             let cause = BufferCause::of_registering(errno, buffers.len(), || needed(&buffers));
-            return Err(BufferError::new(cause, Some(errno), Vec::new(), buffers));
+            return Err(BufferError::new(cause, errno, Vec::new(), buffers));
         }
         *table = buffers.iter().map(|buffer| Some(Slot::of(&buffer.memory))).collect();
         // The kernel took no more than 16384.
@@ -321,7 +321,7 @@ impl Ring {
                 }
                 Err(errno) => {
                     let cause = BufferCause::of_updating(errno, at, buffers.len(), table.len(), || needed(&buffers));
-                    return Err(BufferError::new(cause, Some(errno), registered, buffers));
+                    return Err(BufferError::new(cause, errno, registered, buffers));
                 }
             }
         }

@@ -28,6 +28,10 @@ use rawring_sys as sys;
 
 /// What a queue is to be: which network card's, with how much memory.
 ///
+/// The area is memory of the process. Memory of a device (a dma-buf, `IORING_ZCRX_AREA_DMABUF`) is not offered: what is
+/// received there is at no address of the process, so there are no bytes to hand out, and when the device is done with them
+/// is its driver's affair. It takes [`Ring::register_raw`], and a refill ring of one's own.
+///
 /// ```no_run
 /// use rawring::register::{Memory, ZcrxSetup};
 /// use rawring::{Ring, op::RecvZc};
@@ -81,7 +85,10 @@ impl ZcrxSetup {
         self
     }
 
-    /// The size of the buffers that the card fills: a power of two, at least a page, for cards and kernels that can.
+    /// The size of the buffers that the card fills, instead of a page: a power of two, at least a page. The area has to be
+    /// contiguous in pieces of that size, as [huge pages](Memory::huge) are, and the card has to be able to: `EOPNOTSUPP` if
+    /// not, and without a card; `EINVAL` for a size that cannot be. Whether the kernel knows this is
+    /// `ZCRX_FEATURE_RX_PAGE_SIZE` among the features of [`io_uring_query_zcrx`](sys::io_uring_query_zcrx).
     pub fn rx_buf_len(mut self, len: u32) -> Self {
         self.rx_buf_len = len;
         self

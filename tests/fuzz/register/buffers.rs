@@ -69,7 +69,7 @@ impl Run {
     fn refused(&self, error: &BufferError, registered: usize, count: u8, cause: BufferCause, errno: Option<Errno>) {
         assert_eq!(error.registered.len() + error.refused.len(), usize::from(count));
         self.expect("buffers that are registered all the same", error.registered.len(), registered);
-        self.expect("the errno", error.errno(), errno);
+        self.expect("the errno", Some(error.errno()), errno);
         self.expect("the cause", *error.cause(), cause);
     }
 
