@@ -268,6 +268,9 @@ impl World {
         // A worker looks for itself, when it comes to it.
         let looks = !request.has(sys::IOSQE_ASYNC) && ops::takes_file(request.opcode);
         let (limited, next) = (request.limited, request.next);
+        if let (false, Some(op)) = (request.has(sys::IOSQE_ASYNC), &mut request.op) {
+            op.start(&self.rings.get(&request.ring).expect("a ring is there while it has requests").registered);
+        }
         if looks {
             self.look_up(id);
         }

@@ -58,7 +58,8 @@ impl<W: World> Run<'_, W> {
             Step::GiveBack(at) => self.buffers.give_back(at, &mut self.trace),
             Step::Install(object) if self.is_registered() => self.install(way.ring(), object),
             Step::TakeOut(object) if self.is_registered() => self.take_out(way.ring(), object),
-            Step::Install(_) | Step::TakeOut(_) => {}
+            Step::Renew(slot) if self.has_fixed_buffers() => self.renew(way.ring(), slot.into()),
+            Step::Install(_) | Step::TakeOut(_) | Step::Renew(_) => {}
             Step::GiveBackAll => self.buffers.give_back_all(&mut self.trace),
         }
     }

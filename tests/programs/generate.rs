@@ -3,6 +3,7 @@
 //! Each step has a fixed number of bytes, so that taking a step away leaves the others what they are, and zeros are
 //! the simplest step. All bytes are a program.
 
+use super::fixed::SLOTS;
 use super::program::{Bufs, Door, ENTRIES, Entry, Kind, LONG, Link, Object, Op, Program, Step, entry};
 
 /// Bytes before the first step.
@@ -10,7 +11,7 @@ pub const HEADER: usize = 2;
 /// Bytes of a step.
 pub const STEP: usize = 5;
 /// What a step is, its first byte says, modulo this.
-pub const KINDS: u8 = 108;
+pub const KINDS: u8 = 116;
 /// From here on it picks a buffer; from here on it gives one back.
 pub const PICKS: u8 = 64;
 pub const GIVE_BACK: u8 = 88;
@@ -53,6 +54,7 @@ fn step(bytes: &[u8]) -> Step {
         94..96 => Step::Feed(source, 20 + a % 24),
         TABLE..=99 => Step::Install(pick(&Object::ALL, object)),
         100..=102 => Step::TakeOut(pick(&Object::ALL, object)),
+        108..=109 => Step::Renew(a % SLOTS as u8),
         kind => Step::Push(flagged(operation(kind, object, a, b), flags)),
     }
 }
@@ -98,7 +100,9 @@ fn operation(kind: u8, object: u8, a: u8, b: u8) -> Op {
         76..=79 => Op::RecvMultiBundle(socket),
         80..=83 => Op::ReadMulti(In(object % 2)),
         84..=87 => Op::RecvMulti(socket),
-        103.. => Op::ClearFile(pick(&Object::ALL, object)),
+        110..=112 => Op::ReadFixed(source, len),
+        113.. => Op::WriteFixed(sink, len),
+        103..=107 => Op::ClearFile(pick(&Object::ALL, object)),
         _ => Op::Message(b & 1 == 0),
     }
 }

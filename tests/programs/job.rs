@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use rawring::flags::{CancelFlags, FsyncFlags};
 use rawring::op::*;
-use rawring::operand::{BufMut, File, FileSlot, Fixed, Group, RecvSendOptions, Timespec};
+use rawring::operand::{BufMut, File, FileSlot, Fixed, FixedBuf, FixedBufMut, Group, RecvSendOptions, Timespec};
 use rawring::register::Tag;
 use rawring::{Sqe, Sqe128, UserData};
 use rustix::event::PollFlags;
 
+use super::fixed::{FixedMemory, slot_of};
 use super::program::{Entry, FILE_LEN, Link, Object, Op};
 
 /// What nobody has written.
@@ -71,6 +72,8 @@ pub struct Site<S> {
     pub other_ring: RawFd,
     /// Whether there is a table of registered files.
     pub registered: bool,
+    /// What is registered as buffers.
+    pub fixed: FixedMemory,
     pub wide: Wide,
     pub huge: bool,
     /// Whether notifications can say what was copied.
@@ -135,13 +138,11 @@ impl<S: AsFd> Job<S> {
             index,
             target,
             site: site.clone(),
-            bytes: vec![POISON; 2 * GUARD + buffer_len(entry.op)].into(),
+            bytes: vec![POISON; 2 * GUARD + if entry.op.has_fixed_buffer() { 0 } else { buffer_len(entry.op) }].into(),
             time: time(entry.op),
         };
-        if job.is_input() {
-            let tag = tag(index);
-            job.buffer().fill(tag);
-        }
+        let fill = if job.is_input() { tag(index) } else { POISON };
+        job.buffer().fill(fill);
         job
     }
 
@@ -163,7 +164,7 @@ impl<S: AsFd> Job<S> {
     /// Bytes that a result of `n` says were moved, if it says that.
     pub fn transferred(&self, n: u32) -> usize {
         match self.entry.op {
-            Op::ReadAt(..) | Op::Read(..) | Op::Recv(..) => n as usize,
+            Op::ReadAt(..) | Op::Read(..) | Op::ReadFixed(..) | Op::Recv(..) => n as usize,
             // Its buffer is not in the job, unless there are no such buffers.
             Op::ReadHuge(_) if !self.site.huge => n as usize,
             _ => 0,
@@ -174,7 +175,17 @@ impl<S: AsFd> Job<S> {
         self.entry.op.writes().is_some() || matches!(self.entry.op, Op::WriteAt(..))
     }
 
+    fn window(&self) -> *mut [u8] {
+        let len = if self.entry.op.has_fixed_buffer() { buffer_len(self.entry.op) } else { 0 };
+        self.site.fixed.window(self.index, len)
+    }
+
     fn buffer(&mut self) -> &mut [u8] {
+        if self.entry.op.has_fixed_buffer() {
+            // SAFETY: the window is this entry's alone, which is not in flight while its job is used; the memory stays as
+            // long as the site.
+            return unsafe { &mut *self.window() };
+        }
         let len = self.bytes.len();
         &mut self.bytes[GUARD..len - GUARD]
     }
@@ -198,19 +209,24 @@ impl<S: AsFd> Job<S> {
     /// Fills the memory with something new; from now on nobody is to touch it.
     pub fn close(&mut self) {
         self.bytes.fill(!POISON);
+        self.buffer().fill(!POISON);
     }
 
     /// Whether nobody has touched the memory since it was closed.
     pub fn is_closed(&self) -> bool {
-        self.bytes.iter().all(|&byte| byte == !POISON)
+        // SAFETY: as in `buffer`.
+        let window = unsafe { &*self.window() };
+        self.bytes.iter().chain(window).all(|&byte| byte == !POISON)
     }
 
     /// The entry. It borrows everything that the operation needs.
     pub fn build(&mut self) -> Built<'_> {
+        let window = self.window();
         let Job { entry, index, target, site, bytes, time } = self;
         let Entry { op, fixed, .. } = *entry;
         let (index, target) = (*index, *target);
         let site: &Site<S> = site;
+        let slot = slot_of(index) as u16;
         let len = bytes.len();
         let buffer = &mut bytes[GUARD..len - GUARD];
         let file = |object| site.file(object, fixed);
@@ -231,6 +247,16 @@ impl<S: AsFd> Job<S> {
             Op::Read(object, _) => Read::new(file(object), buffer).into(),
             Op::Recv(object, _) => Recv::new(file(object), buffer).into(),
             Op::Write(object, _) => Write::new(file(object), &*buffer).into(),
+            Op::ReadFixed(object, _) => {
+                // SAFETY: as in `buffer`; what is built borrows the job.
+                let memory = FixedBufMut::new(unsafe { &mut *window }, slot);
+                ReadFixed::new(file(object), memory).into()
+            }
+            Op::WriteFixed(object, _) => {
+                // SAFETY: as above.
+                let memory = FixedBuf::new(unsafe { &*window }, slot);
+                WriteFixed::new(file(object), memory).into()
+            }
             Op::Send(object, _) => Send::new(file(object), &*buffer).into(),
             Op::SendZc(_) => {
                 let send = SendZc::new(file(Object::Tcp), &*buffer);
@@ -279,6 +305,7 @@ fn buffer_len(op: Op) -> usize {
         Op::Fail => 1,
         Op::ReadAt(_, _, len) | Op::WriteAt(_, _, len) => len.into(),
         Op::Read(_, len) | Op::Recv(_, len) | Op::Write(_, len) | Op::Send(_, len) | Op::SendZc(len) => len.into(),
+        Op::ReadFixed(_, len) | Op::WriteFixed(_, len) => len.into(),
         _ => 0,
     }
 }

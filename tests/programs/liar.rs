@@ -8,6 +8,7 @@ use rawring::sim::Lies;
 use rawring::{InFlight, Reason, Ring, UserData, Wait};
 
 use super::doors::{Owned, Scoped, Unchecked};
+use super::fixed::FixedMemory;
 use super::job::{Job, Key, Site, Wide};
 use super::program::{Door, Entry, Kind, Object, Op, Program, Step};
 use super::run::{Watch, Way, fitted, setup};
@@ -77,7 +78,8 @@ fn site(program: &Program, world: &Simulated, ring: &Ring) -> Rc<Site<Side>> {
     });
     let wide = if program.kind == Kind::SqeMixed { Wide::Mixed } else { Wide::No };
     let (own_ring, other_ring) = (Some(number), number);
-    Rc::new(Site { ours, own_ring, other_ring, registered: false, wide, huge: false, reports: true })
+    let fixed = FixedMemory::new(program.entries().count());
+    Rc::new(Site { ours, own_ring, other_ring, registered: false, fixed, wide, huge: false, reports: true })
 }
 
 /// Goes through the steps, whatever comes.

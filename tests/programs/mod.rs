@@ -9,15 +9,17 @@
 pub mod buffers;
 pub mod doors;
 mod drive;
-mod files;
+pub mod fixed;
 pub mod generate;
 pub mod job;
+pub mod kind;
 pub mod ledger;
 #[cfg(feature = "sim")]
 pub mod liar;
 mod outside;
 mod print;
 pub mod program;
+mod registered;
 pub mod run;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -125,7 +125,7 @@ impl<W: World> Run<'_, W> {
         self.trace.received =
             self.helper.received().iter().map(|&(data, res)| (Key::unpack(UserData(data)), res)).collect();
         self.buffers.census(&mut ring, self.world, &mut self.trace);
-        self.empty_table(&mut ring);
+        self.empty_tables(&mut ring);
         self.let_go(&ring);
     }
 

@@ -4,10 +4,11 @@
 //! that can be pasted into a test. Anything that can be written down here may be run; what a kernel or a door does not
 //! have is replaced or refused by whoever runs it, and said.
 
+use rawring::OpInfo;
 use rawring::buf_ring::Pick;
-use rawring::flags::SetupFlags;
 use rawring::op;
-use rawring::{OpInfo, Version};
+
+pub use super::kind::{Bufs, Kind};
 
 use Object::*;
 use Op::*;
@@ -21,71 +22,6 @@ pub struct Program {
     pub steps: Vec<Step>,
 }
 
-/// Which kind of ring.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Kind {
-    Plain,
-    SqArray,
-    SubmitAll,
-    Sqpoll,
-    Coop,
-    CoopFlag,
-    Defer,
-    DeferFlag,
-    Cqe32,
-    CqeMixed,
-    Sqe128,
-    SqeMixed,
-    /// Two completions fit: everything else overflows.
-    TinyCq,
-    NoMmap,
-    FdOnly,
-    Rewind,
-}
-
-impl Kind {
-    pub const ALL: [Kind; 16] = [
-        Kind::Plain,
-        Kind::SqArray,
-        Kind::SubmitAll,
-        Kind::Sqpoll,
-        Kind::Coop,
-        Kind::CoopFlag,
-        Kind::Defer,
-        Kind::DeferFlag,
-        Kind::Cqe32,
-        Kind::CqeMixed,
-        Kind::Sqe128,
-        Kind::SqeMixed,
-        Kind::TinyCq,
-        Kind::NoMmap,
-        Kind::FdOnly,
-        Kind::Rewind,
-    ];
-
-    /// The flags by which it differs; the kernel has to know them.
-    pub fn flags(self) -> SetupFlags {
-        use SetupFlags as F;
-        match self {
-            Kind::Plain | Kind::SqArray => F::empty(),
-            Kind::SubmitAll => F::SUBMIT_ALL,
-            Kind::Sqpoll => F::SQPOLL,
-            Kind::Coop => F::COOP_TASKRUN,
-            Kind::CoopFlag => F::COOP_TASKRUN | F::TASKRUN_FLAG,
-            Kind::Defer => F::SINGLE_ISSUER | F::DEFER_TASKRUN,
-            Kind::DeferFlag => F::SINGLE_ISSUER | F::DEFER_TASKRUN | F::TASKRUN_FLAG,
-            Kind::Cqe32 => F::CQE32,
-            Kind::CqeMixed => F::CQE_MIXED,
-            Kind::Sqe128 => F::SQE128,
-            Kind::SqeMixed => F::SQE_MIXED,
-            Kind::TinyCq => F::CQSIZE,
-            Kind::NoMmap => F::NO_MMAP,
-            Kind::FdOnly => F::NO_MMAP | F::REGISTERED_FD_ONLY,
-            Kind::Rewind => F::SQ_REWIND | F::NO_SQARRAY,
-        }
-    }
-}
-
 /// How entries get into the ring.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Door {
@@ -95,39 +31,6 @@ pub enum Door {
     /// A scope whose closure ends in a panic.
     Panic,
     InFlight,
-}
-
-/// What the group of provided buffers is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bufs {
-    /// A list, filled once.
-    List,
-    /// A ring. What is delivered stays with the program until it gives that back.
-    Ring,
-    /// A ring whose buffers are used bit by bit.
-    Incremental,
-}
-
-impl Bufs {
-    pub const ALL: [Bufs; 3] = [Bufs::List, Bufs::Ring, Bufs::Incremental];
-
-    /// The release that brought it.
-    pub fn since(self) -> Version {
-        match self {
-            Bufs::List => Version::new(5, 7),
-            Bufs::Ring => Version::new(5, 19),
-            Bufs::Incremental => Version::new(6, 12),
-        }
-    }
-
-    pub fn count(self) -> u16 {
-        if self == Bufs::List { 16 } else { 4 }
-    }
-
-    /// Bytes in each.
-    pub fn size(self) -> u32 {
-        if self == Bufs::List { 16 } else { 8 }
-    }
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -154,6 +57,8 @@ pub enum Step {
     GiveBack(u8),
     /// Gives back all of them at once.
     GiveBackAll,
+    /// Registers the memory of one of the two buffers once more, by a call.
+    Renew(u8),
     /// Puts an object into its place in the table of registered files once more, by a call.
     Install(Object),
     /// Takes it out of there, by a call.
@@ -238,6 +143,9 @@ pub enum Op {
     Recv(Object, u8),
     Write(Object, u8),
     Send(Object, u8),
+    /// As a read and a write, with registered buffers.
+    ReadFixed(Object, u8),
+    WriteFixed(Object, u8),
     SendZc(u8),
     Poll(Object),
     PollMulti(Object),
@@ -282,6 +190,8 @@ impl Op {
             WriteAt(..) | Write(..) => op::Write::INFO,
             Recv(..) => op::Recv::INFO,
             Send(..) => op::Send::INFO,
+            ReadFixed(..) => op::ReadFixed::INFO,
+            WriteFixed(..) => op::WriteFixed::INFO,
             SendZc(_) => op::SendZc::INFO,
             Poll(_) => op::PollAdd::INFO,
             PollMulti(_) => op::PollMulti::INFO,
@@ -311,6 +221,7 @@ impl Op {
         match self {
             ReadAt(object, ..) | WriteAt(object, ..) | ReadHuge(object) => Some(object),
             Read(object, _) | Recv(object, _) | Write(object, _) | Send(object, _) => Some(object),
+            ReadFixed(object, _) | WriteFixed(object, _) => Some(object),
             Poll(object) | PollMulti(object) | ReadMulti(object) | RecvMulti(object) | CancelFd(object) => Some(object),
             ReadProvided(object) | RecvProvided(object) | RecvBundle(object) | RecvMultiBundle(object) => Some(object),
             ClearFile(object) => Some(object),
@@ -335,10 +246,15 @@ impl Op {
         }
     }
 
+    /// Whether its memory is in a registered buffer.
+    pub fn has_fixed_buffer(self) -> bool {
+        matches!(self, ReadFixed(..) | WriteFixed(..))
+    }
+
     /// Which source it takes bytes out of.
     pub fn reads(self) -> Option<Object> {
         match self {
-            Read(object, _) | Recv(object, _) => Some(object),
+            Read(object, _) | Recv(object, _) | ReadFixed(object, _) => Some(object),
             _ => self.object().filter(|_| self.picks().is_some()),
         }
     }
@@ -346,7 +262,7 @@ impl Op {
     /// Where it writes to, if that is not a file, and how much.
     pub fn writes(self) -> Option<(Object, u8)> {
         match self {
-            Write(object, len) | Send(object, len) => Some((object, len)),
+            Write(object, len) | Send(object, len) | WriteFixed(object, len) => Some((object, len)),
             SendZc(len) => Some((Tcp, len)),
             _ => None,
         }
@@ -395,7 +311,7 @@ impl Program {
             Step::Feed(other, _) | Step::HangUp(other) | Step::Install(other) => *other == object,
             Step::Connect => object == Listener,
             Step::Withdraw(_) | Step::Submit | Step::Wait(_) | Step::Reap | Step::Settle | Step::Post => false,
-            Step::GiveBack(_) | Step::GiveBackAll | Step::TakeOut(_) => false,
+            Step::GiveBack(_) | Step::GiveBackAll | Step::TakeOut(_) | Step::Renew(_) => false,
         })
     }
 }

@@ -14,6 +14,7 @@ use rawring::{Cqe, Errno, Reason, Ring, Setup, UserData, Version, Wait};
 
 use super::buffers::Buffers;
 use super::doors;
+use super::fixed::FixedMemory;
 use super::job::{Job, Key, Site, Wide};
 use super::program::{Bufs, Door, ENTRIES, Entry, FILE_LEN, Kind, Link, Object, Op, Program, Step};
 use super::trace::Trace;
@@ -148,6 +149,7 @@ pub fn run<W: World>(program: &Program, world: &W) -> Option<Trace> {
     let buffers = Buffers::provide(&mut ring, program);
     let mut run = Run::new(program, world, &ring, buffers);
     run.register(&ring);
+    run.register_buffers(&ring);
     let ring = match program.door {
         Door::Unchecked => doors::unchecked(&mut run, ring),
         Door::Scope | Door::Panic => doors::scope(&mut run, ring),
@@ -187,9 +189,18 @@ impl<'w, W: World> Run<'w, W> {
         };
         let (own_ring, other_ring) = (ring.fd().map(|fd| fd.as_raw_fd()), helper.as_fd().as_raw_fd());
         let (huge, registered) = (world.has_huge_buffers(), world.registers_files());
-        let site =
-            Rc::new(Site { ours, own_ring, other_ring, registered, wide, huge, reports: world.level() >= REPORTS });
         let entries = program.entries().count();
+        let fixed = FixedMemory::new(entries);
+        let site = Rc::new(Site {
+            ours,
+            own_ring,
+            other_ring,
+            registered,
+            fixed,
+            wide,
+            huge,
+            reports: world.level() >= REPORTS,
+        });
         let trace = Trace {
             read: vec![None; entries],
             polled: program.kind == Kind::Sqpoll,

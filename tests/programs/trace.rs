@@ -34,19 +34,26 @@ pub enum Event {
     /// A message was sent to the ring.
     Posted(usize),
     Completed(Completion),
-    /// An object was put into the table of registered files, with a tag.
+    /// A file or a buffer was registered, with a tag.
     Registered {
-        object: Object,
+        what: Resource,
         tag: usize,
     },
-    /// It is being taken out of there by a call.
-    TakenOut(Object),
+    /// It is being taken out of its table by a call.
+    TakenOut(Resource),
     /// The program gave back a provided buffer.
     GaveBack(u16),
     /// The door said how many operations are in flight.
     InFlight(usize),
     /// From here on everything may be cancelled.
     Ending,
+}
+
+/// What can be registered, by its place in its table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resource {
+    File(Object),
+    Buffer(usize),
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::object::Object;
-use super::registered::Node;
+use super::registered::{Node, Registered};
 use super::request::{Outcome, Request, RequestId, RingId};
 use super::ring::Ring;
 use super::user::{self, Input, Loans, Output};
@@ -40,6 +40,9 @@ use rawring_sys as sys;
 pub(super) trait Operation: Send {
     /// Gets on, without waiting. Called again while the answer is to wait, or to go on.
     fn attempt(&mut self, turn: &mut Turn<'_>) -> Progress;
+
+    /// Starts where it was submitted, and not in a worker: from here on it has the registered buffer that it names.
+    fn start(&mut self, _buffers: &Registered) {}
 
     /// Whether the kernel always makes the first attempt in the submission. Others may be left to a worker.
     fn is_prompt(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::super::object::{Attempt, Received};
-use super::super::registered::Node;
+use super::super::registered::{Node, Registered};
 use super::transfer::{Landed, Part, Room, Source, parts};
 use super::{Operation, Outcome, Prepare, Progress, Turn};
 use rawring_sys as sys;
@@ -104,6 +104,12 @@ pub(super) fn write(cx: &mut Prepare<'_>) -> Result<Box<dyn Operation>, Errno> {
 }
 
 impl Rw {
+    fn start(&mut self, buffers: &Registered) {
+        if let Some(fixed) = &mut self.fixed {
+            fixed.node = buffers.get(fixed.index);
+        }
+    }
+
     /// Whether the memory may be used: a registered buffer has to have it.
     fn check(&mut self, turn: &mut Turn<'_>) -> Result<(), Errno> {
         self.fixed.as_mut().map_or(Ok(()), |fixed| fixed.check(turn))
@@ -116,6 +122,10 @@ impl Rw {
 }
 
 impl Operation for Read {
+    fn start(&mut self, buffers: &Registered) {
+        self.rw.start(buffers);
+    }
+
     fn attempt(&mut self, turn: &mut Turn<'_>) -> Progress {
         let object = match turn.object() {
             Ok(_) if self.rw.foreign => return Progress::Done(Outcome::errno(Errno::OPNOTSUPP)),
@@ -148,6 +158,10 @@ impl Operation for Read {
 }
 
 impl Operation for Write {
+    fn start(&mut self, buffers: &Registered) {
+        self.rw.start(buffers);
+    }
+
     fn attempt(&mut self, turn: &mut Turn<'_>) -> Progress {
         let object = match turn.object() {
             Ok(_) if self.rw.foreign => return Progress::Done(Outcome::errno(Errno::OPNOTSUPP)),

@@ -20,6 +20,7 @@ impl Ledger<'_> {
             (_, Err(_)) => Ended::Badly,
             // A transfer that is short is a failure; a receive that is, is none.
             (Op::ReadAt(_, _, len) | Op::WriteAt(_, _, len) | Op::Read(_, len) | Op::Write(_, len), _) => moved(len),
+            (Op::ReadFixed(_, len) | Op::WriteFixed(_, len), _) => moved(len),
             (Op::ReadHuge(_), _) => {
                 if self.trace.huge {
                     Ended::Badly

@@ -193,13 +193,13 @@ impl<'t> Ledger<'t> {
         match record.entry.op {
             Op::Nop | Op::Wide | Op::Fail | Op::Malformed => true,
             Op::ReadAt(..) | Op::WriteAt(..) | Op::ReadHuge(_) => true,
-            Op::Write(..) | Op::Send(..) | Op::SendZc(_) => true,
+            Op::Write(..) | Op::WriteFixed(..) | Op::Send(..) | Op::SendZc(_) => true,
             Op::CancelKey(_) | Op::CancelFd(_) | Op::CancelAny | Op::TimeoutRemove(_) | Op::PollRemove(_) => true,
             Op::ClearFile(_) => true,
             Op::Message(_) | Op::TimeoutMulti(_) => true,
             Op::LinkTimeout(ms) => ms != LONG || last.is_some_and(|target| self.records[target].end().is_some()),
             Op::Timeout(ms, _) => ms != LONG || self.is_found(i),
-            Op::Read(object, _) | Op::Recv(object, _) | Op::Poll(object) => {
+            Op::Read(object, _) | Op::ReadFixed(object, _) | Op::Recv(object, _) | Op::Poll(object) => {
                 self.is_readable(object) || self.is_found(i)
             }
             Op::ReadProvided(object) | Op::RecvProvided(object) | Op::RecvBundle(object) => {
@@ -305,9 +305,11 @@ impl<'t> Ledger<'t> {
         let record = &self.records[i];
         let waits = match record.entry.op {
             Op::Timeout(ms, count) => ms == LONG && count == 0,
-            Op::Read(object, _) | Op::Recv(object, _) | Op::Poll(object) | Op::RecvMulti(object) => {
-                self.fed(object) == 0 && !self.hung_up(object, usize::MAX)
-            }
+            Op::Read(object, _)
+            | Op::ReadFixed(object, _)
+            | Op::Recv(object, _)
+            | Op::Poll(object)
+            | Op::RecvMulti(object) => self.fed(object) == 0 && !self.hung_up(object, usize::MAX),
             _ => false,
         };
         waits

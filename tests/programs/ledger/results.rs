@@ -166,10 +166,12 @@ impl Ledger<'_> {
             }
             (Op::ReadHuge(_), result) => result == Ok(FILE_LEN as u32),
             (Op::WriteAt(_, _, len), result) => result == Ok(len.into()),
-            (Op::Read(object, len) | Op::Recv(object, len), Ok(n)) => {
+            (Op::Read(object, len) | Op::ReadFixed(object, len) | Op::Recv(object, len), Ok(n)) => {
                 n <= u32::from(len) && (n > 0 || self.hung_up(object, at))
             }
-            (Op::Write(_, len) | Op::Send(_, len) | Op::SendZc(len), Ok(n)) => n == u32::from(len),
+            (Op::Write(_, len) | Op::WriteFixed(_, len) | Op::Send(_, len) | Op::SendZc(len), Ok(n)) => {
+                n == u32::from(len)
+            }
             (Op::Poll(object), Ok(mask)) => self.is_ready(object, mask, at),
             (Op::PollMulti(object), Ok(mask)) => (done.more || ended_early) && self.is_ready(object, mask, at),
             (Op::Accept, Ok(_)) => self.trace.events[..at].contains(&Event::Connected),
