@@ -12,10 +12,11 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use common::{has, needs, since, skipped};
 use files::{Dir, pipe};
 use io::{next, nothing, push, ring, run};
-use rawring::buf_ring::{BufRing, BufRingError, BufRingSetup, Lease, Pick};
+use rawring::buf_ring::{BadBuffer, BufRing, BufRingError, BufRingSetup, Lease, Pick};
+use rawring::flags::CqeFlags;
 use rawring::op::*;
 use rawring::operand::{Group, MsgHdr};
-use rawring::{Cqe, Errno, RecvMsgOut, Ring, Version};
+use rawring::{Cqe, Errno, RecvMsgOut, Ring, UserData, Version};
 
 const GROUP: Group = Group(2);
 
@@ -223,4 +224,26 @@ fn item_20_min_left_takes_a_short_rest_out_of_use() {
     ring.push(Cancel::new(0).user_data(1)).expect("room");
     io::reap(&mut ring, 2);
     ring.unregister_buf_ring(bufs).expect("nothing is out");
+}
+
+#[test]
+fn item_20_a_rest_below_min_left_is_out_of_use_even_if_more_is_said() {
+    needs!(since(INCREMENTAL));
+    let mut ring = ring();
+    let Ok(bufs) = incremental(2, 64, 32).build(&mut ring) else {
+        assert!(since(Version::new(7, 1)).is_err(), "this kernel should know min_left");
+        return needs!(Err::<(), _>("needs min_left of buffer rings (Linux 7.1)"));
+    };
+    let completion = |res| Cqe::new(UserData(0), res, CqeFlags::BUFFER | CqeFlags::BUF_MORE);
+    // SAFETY: nothing picks from the group.
+    let first = unsafe { bufs.take(&completion(32), Pick::One) }.expect("the kernel has buffer 0");
+    assert_eq!((first.len(), bufs.lent()), (1, 2), "32 bytes are left");
+    // SAFETY: as above.
+    let second = unsafe { bufs.take(&completion(1), Pick::One) }.expect("the kernel has the rest of it");
+    assert_eq!((second.len(), bufs.lent()), (1, 1), "31 bytes are too few");
+    // SAFETY: as above.
+    let third = unsafe { bufs.take(&completion(1), Pick::One) };
+    assert_eq!(third.map(drop), Err(BadBuffer::NotLent { id: 0 }));
+    drop((first, second));
+    assert_eq!(bufs.lent(), 2);
 }
