@@ -206,6 +206,9 @@ impl Ring {
         // From now on, the first messages may come.
         self.cq.hide();
         let bell = self.bell()?;
+        // The trial was a message. Where task work is deferred, it would come in with the first wait, and end it. A
+        // ring that cannot be entered now has no wait either.
+        let _trial = self.get_events();
         let slices = matches!(bell, Bell::Nothing);
         let shared = Arc::new(Shared { call: Call::new(), bell: Mutex::new(Some(bell)) });
         self.wakeable = Some(Wakeable { shared: shared.clone(), slices });

@@ -1,6 +1,8 @@
 //! Every register number, setup flag, enter flag, feature and completion flag of the header, and the typed item by which
 //! it is reached. A constant without one fails here; an item that is gone does not compile.
 
+mod common;
+
 use std::collections::BTreeMap;
 
 use rawring::flags::Features;
@@ -103,6 +105,7 @@ fn every_flag_of_the_header_is_reached_by_an_item() {
 fn every_registration_of_the_header_is_a_typed_call() {
     let rows = HEADER.lines().filter(|row| row.ends_with("\tenum io_uring_register_op"));
     let names: Vec<_> = rows.filter_map(|row| row.split('\t').nth(2)).collect();
+    assert_eq!(names.len(), RegistrationInfo::ALL.len() + 2);
     // The end of the list, and a flag beside the number, which calls through a registered ring have.
     let numbers =
         names.iter().filter(|name| !matches!(**name, "IORING_REGISTER_LAST" | "IORING_REGISTER_USE_REGISTERED_RING"));
@@ -110,4 +113,21 @@ fn every_registration_of_the_header_is_a_typed_call() {
         .filter(|name| !RegistrationInfo::ALL.iter().any(|row| row.name() == **name && row.is_typed()))
         .collect();
     assert_eq!(raw, [&""; 0], "these can be made by register_raw only");
+}
+
+#[test]
+fn what_this_kernel_lacks_is_said() {
+    let probe = common::probe();
+    let flags = probe.setup_flags().chain(probe.enter_flags()).chain(probe.features()).chain(probe.sqe_flags());
+    let (here, lacking): (Vec<_>, Vec<_>) = flags.partition(|flag| flag.supported);
+    let lacking = lacking.iter().map(|flag| format!("{} (Linux {})", flag.info.name, flag.info.since));
+    let registrations = probe.registrations().filter(|one| one.missing.is_some());
+    let registrations = registrations
+        .map(|one| format!("{:?} (Linux {})", one.registration, one.registration.info().expect("a row").since));
+    let lacking: Vec<_> = lacking.chain(registrations).collect();
+    assert!(here.len() >= 20, "the floor alone has as many: {}", here.len());
+    if !lacking.is_empty() {
+        let reason = format!("cannot run here, since this kernel lacks them: {}", lacking.join(", "));
+        common::skipped("what_this_kernel_lacks_is_said", &reason);
+    }
 }

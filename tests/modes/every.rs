@@ -66,13 +66,16 @@ fn drive(ring: &mut Ring, wide: bool) {
 #[test]
 fn every_combination_that_the_kernel_accepts_is_opened_driven_and_torn_down() {
     const TEST: &str = "every::every_combination_that_the_kernel_accepts_is_opened_driven_and_torn_down";
+    // Its kernels take what the rules allow: that is tested beside this.
+    if guest() {
+        return skipped(TEST, "an emulated machine takes too long for so many rings: the suite drives a sample");
+    }
     in_own_process(TEST, || {
         let start = std::time::Instant::now();
         let others = Others::new();
         let wide = has(Nop128::INFO);
         let (mut opened, mut polling, mut polled, mut narrow) = (0, 0, 0, 0);
-        let sampled = if guest() { RingTrials::FREE } else { SetupFlags::empty() };
-        for set in RingTrials::sets(known(), sampled).filter(|&set| Conflict::of(set).is_none()) {
+        for set in RingTrials::sets(known(), SetupFlags::empty()).filter(|&set| Conflict::of(set).is_none()) {
             let mut ring = open(&others, set);
             assert_eq!(ring.setup_flags(), set);
             opened += 1;
@@ -85,14 +88,10 @@ fn every_combination_that_the_kernel_accepts_is_opened_driven_and_torn_down() {
             narrow += usize::from(ring.is_wide() && wide.is_err());
         }
         // As many as the rules allow for the flags that even the oldest supported kernel knows.
-        let least = if guest() { 12 } else { 96 };
-        assert!(opened >= least && polling < opened, "{opened}, {polling}");
+        assert!(opened >= 96 && polling < opened, "{opened}, {polling}");
         announce(&format!("{TEST}: {opened} combinations, {:.1} s", start.elapsed().as_secs_f32()));
         let reason = "each of their threads polls for a millisecond at least; the suite drives a sample of them";
         skipped(TEST, &format!("driving {polling} combinations with a polling thread: {reason}"));
-        if guest() {
-            skipped(TEST, &format!("all but {opened} combinations: emulated machines take hours"));
-        }
         if let Err(reason) = wide {
             skipped(TEST, &format!("entries of 128 bytes, on {narrow} combinations that have room for them: {reason}"));
         }

@@ -136,6 +136,18 @@ fn a_call_before_the_wait_ends_the_next_one_and_only_that() {
 }
 
 #[test]
+fn making_a_waker_ends_no_wait() {
+    in_own_process("waker::making_a_waker_ends_no_wait", || {
+        for kind in kinds().into_iter().filter(|kind| !kind.contains(SetupFlags::IOPOLL)) {
+            let mut ring = ring(kind);
+            let _waker = ring.waker().expect("a waker");
+            let brief = Wait::new(1).timeout(Duration::from_millis(12));
+            assert_eq!(ring.submit_with(&brief).expect("waited").wait, WaitEnd::TimedOut, "{kind:?}");
+        }
+    });
+}
+
+#[test]
 fn a_ring_that_is_gone_is_not_called() {
     let mut ring = Ring::new(2).expect("a ring");
     let waker = ring.waker().expect("a waker");
