@@ -151,7 +151,7 @@ impl Run {
         self.audit_files();
     }
 
-    /// Notes what is in a slot.
+    /// Something else than the account has changed a slot, and the account is told.
     fn set_file(&mut self, slot: Fixed, node: Option<(usize, Hold)>) {
         if let Some(account) = &mut self.files.account {
             if node.is_some() {
@@ -160,6 +160,11 @@ impl Run {
                 account.closed(slot);
             }
         }
+        self.note_file(slot, node);
+    }
+
+    /// Notes what is in a slot.
+    fn note_file(&mut self, slot: Fixed, node: Option<(usize, Hold)>) {
         let Some(place) = self.files.slots.get_mut(slot.0 as usize) else { return };
         if let Some((_, old)) = std::mem::replace(place, node) {
             self.let_go(old);
@@ -181,7 +186,7 @@ impl Run {
                 match put {
                     Ok(slot) => {
                         assert!(!self.strict || self.files.is_ours(slot.0), "{slot:?} was picked");
-                        self.set_file(slot, Some((which, Hold::new(tag))));
+                        self.note_file(slot, Some((which, Hold::new(tag))));
                     }
                     Err(error) => assert!(!self.strict || !free && error == FilesError::Full, "{error}"),
                 }
@@ -191,7 +196,7 @@ impl Run {
                 let expected = update(slot.0, 1, slots.len()).map(drop);
                 self.expect("FileTable::replace", replaced, expected);
                 if replaced.is_ok() {
-                    self.set_file(slot, Some((which, Hold::new(None))));
+                    self.note_file(slot, Some((which, Hold::new(None))));
                 }
             }
             _ => {
@@ -199,7 +204,7 @@ impl Run {
                 let expected = update(slot.0, 1, slots.len()).map(drop);
                 self.expect("FileTable::remove", removed, expected);
                 if removed.is_ok() {
-                    self.set_file(slot, None);
+                    self.note_file(slot, None);
                 }
             }
         }
@@ -274,7 +279,7 @@ impl Run {
                 self.expect("opening into a slot", result, Ok(0));
             }
             if result.is_ok() {
-                self.set_file(slot, Some((EMPTY, Hold::new(None))));
+                self.note_file(slot, Some((EMPTY, Hold::new(None))));
             }
         } else if self.host.is_kernel() {
             let free = self.files.kernel.clone().any(|slot| self.files.is_free(slot));
@@ -320,7 +325,7 @@ impl Run {
                     assert_eq!(rustix::io::pread(&file, &mut content, 0), Ok(1));
                     assert_eq!(content[0], CONTENTS[which]);
                 }
-                self.set_file(slot, None);
+                self.note_file(slot, None);
             }
             None => assert_eq!(taken.map(drop), Err(Errno::BADF)),
         }
