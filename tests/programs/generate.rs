@@ -15,8 +15,9 @@ pub const KINDS: u8 = 116;
 /// From here on it picks a buffer; from here on it gives one back.
 pub const PICKS: u8 = 64;
 pub const GIVE_BACK: u8 = 88;
-/// From here on it changes the table of registered files.
+/// From here on it changes tables of what is registered, and here are registered buffers.
 pub const TABLE: u8 = 96;
+pub const FIXED: u8 = 108;
 /// Steps that a program has at most: tags of entries have to fit into a byte, and runs should be short.
 pub const MAX_STEPS: usize = 28;
 
@@ -54,7 +55,7 @@ fn step(bytes: &[u8]) -> Step {
         94..96 => Step::Feed(source, 20 + a % 24),
         TABLE..=99 => Step::Install(pick(&Object::ALL, object)),
         100..=102 => Step::TakeOut(pick(&Object::ALL, object)),
-        108..=109 => Step::Renew(a % SLOTS as u8),
+        FIXED..=109 => Step::Renew(a % SLOTS as u8),
         kind => Step::Push(flagged(operation(kind, object, a, b), flags)),
     }
 }

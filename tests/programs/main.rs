@@ -269,6 +269,23 @@ pub fn kept_programs() -> Vec<Program> {
                 GiveBackAll,
             ],
         },
+        // Who waits keeps what it started with, and its tag comes after it.
+        Program {
+            kind: Kind::Plain,
+            door: Door::Unchecked,
+            bufs: Bufs::List,
+            steps: vec![
+                Push(entry(ReadFixed(In(0), 4)).fixed()),
+                Push(entry(Read(In(1), 4)).fixed()),
+                Submit,
+                Renew(0),
+                TakeOut(In(0)),
+                Push(entry(ClearFile(In(1)))),
+                Wait(3),
+                Feed(In(0), 2),
+                Wait(3),
+            ],
+        },
         // A refused head silences those that are linked to it.
         Program {
             kind: Kind::Plain,

@@ -188,7 +188,7 @@ impl<'w, W: World> Run<'w, W> {
             _ => Wide::No,
         };
         let (own_ring, other_ring) = (ring.fd().map(|fd| fd.as_raw_fd()), helper.as_fd().as_raw_fd());
-        let (huge, registered) = (world.has_huge_buffers(), world.registers_files());
+        let (huge, registered) = (world.has_huge_buffers(), true);
         let entries = program.entries().count();
         let fixed = FixedMemory::new(entries);
         let site = Rc::new(Site {

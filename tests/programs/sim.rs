@@ -6,21 +6,19 @@ use std::time::Duration;
 use rawring::op::Connect;
 use rawring::probe::Probe;
 use rawring::sim::{Config, Handle, Sim};
-use rawring::{Errno, OpInfo, Setup, Version};
+use rawring::{Errno, Setup, Version};
 use rustix::event::PollFlags;
 use rustix::net::SocketAddrAny;
 
 use super::program::Program;
 use super::trace::Trace;
-use super::world::{World, observe_drain, observe_zero_copy};
+use super::world::{Habits, World, is_fed};
 
 /// A kernel of a seed.
 pub struct Simulated {
     sim: Sim,
     seed: u64,
-    probe: Probe,
-    drains_strictly: bool,
-    drains_zero_copy: bool,
+    habits: Habits,
 }
 
 /// A side of an object.
@@ -47,11 +45,10 @@ impl Simulated {
         let seed = config.seed;
         let sim = Sim::with(config);
         let ring = sim.ring(1).expect("a ring");
-        let probe = Probe::of(&ring).expect("a probe");
-        let mut simulated = Simulated { sim, seed, probe, drains_strictly: false, drains_zero_copy: false };
-        simulated.drains_strictly = observe_drain(&simulated);
-        simulated.drains_zero_copy = observe_zero_copy(&simulated);
-        simulated
+        let probe = || Probe::of(&ring).expect("a probe");
+        let simulated = Simulated { sim: sim.clone(), seed, habits: Habits::new(probe()) };
+        let habits = Habits::observed(&simulated, probe());
+        Simulated { habits, ..simulated }
     }
 
     pub fn seed(&self) -> u64 {
@@ -75,20 +72,8 @@ impl World for Simulated {
         self.sim.setup(entries)
     }
 
-    fn supports(&self, op: &'static OpInfo) -> bool {
-        self.probe.supports(op)
-    }
-
-    fn level(&self) -> Version {
-        self.probe.level()
-    }
-
-    fn drains_strictly(&self) -> bool {
-        self.drains_strictly
-    }
-
-    fn drains_zero_copy(&self) -> bool {
-        self.drains_zero_copy
+    fn habits(&self) -> &Habits {
+        &self.habits
     }
 
     fn file(&self, content: &[u8]) -> Side {
@@ -128,14 +113,7 @@ impl World for Simulated {
     }
 
     fn write(&self, to: &Side, bytes: &[u8]) -> bool {
-        match to.handle.write(bytes) {
-            Ok(written) => {
-                assert_eq!(written, bytes.len(), "objects have room for what is fed to them");
-                true
-            }
-            Err(Errno::PIPE | Errno::CONNRESET) => false,
-            Err(errno) => panic!("feeding failed: {errno}"),
-        }
+        is_fed(to.handle.write(bytes), bytes)
     }
 
     fn read(&self, from: &Side) -> Option<Vec<u8>> {
@@ -167,10 +145,6 @@ impl World for Simulated {
 
     fn pause(&self) {
         self.sim.advance(Duration::from_micros(200));
-    }
-
-    fn registers_files(&self) -> bool {
-        true
     }
 
     fn has_huge_buffers(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::programs::generate::{GIVE_BACK, HEADER, KINDS, MAX_STEPS, PICKS, STEP, TABLE, from_bytes};
+use crate::programs::generate::{FIXED, GIVE_BACK, HEADER, KINDS, MAX_STEPS, PICKS, STEP, TABLE, from_bytes};
 use crate::programs::program::Program;
 
 /// Programs of every kind.
@@ -28,7 +28,7 @@ pub fn picking_programs() -> impl Strategy<Value = Program> {
 
 /// Programs whose entries name registered files, in a table that changes all the time.
 pub fn tabled_programs() -> impl Strategy<Value = Program> {
-    let kinds = prop_oneof![2 => 0..TABLE, 1 => TABLE..KINDS, 1 => 8..47u8];
+    let kinds = prop_oneof![2 => 0..TABLE, 1 => TABLE..KINDS, 1 => FIXED..KINDS, 1 => 8..47u8];
     let step = (kinds, any::<[u8; STEP - 1]>()).prop_map(|(kind, [a, b, c, d])| [kind, a, b, c, d | 0x80]);
     let steps = prop::collection::vec(step, 1..MAX_STEPS);
     (any::<[u8; HEADER]>(), steps)

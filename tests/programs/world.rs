@@ -25,15 +25,29 @@ pub trait World {
 
     /// What makes rings here.
     fn setup(&self, entries: u32) -> Setup<'static>;
+    /// What it was found to be like.
+    fn habits(&self) -> &Habits;
+
     /// Whether it has an operation.
-    fn supports(&self, op: &'static OpInfo) -> bool;
+    fn supports(&self, op: &'static OpInfo) -> bool {
+        self.habits().probe.supports(op)
+    }
+
     /// The release whose flags it knows.
-    fn level(&self) -> Version;
+    fn level(&self) -> Version {
+        self.habits().probe.level()
+    }
+
     /// Whether what follows a drained entry waits for its end, and not only for its start.
-    fn drains_strictly(&self) -> bool;
+    fn drains_strictly(&self) -> bool {
+        self.habits().drains_strictly
+    }
+
     /// Whether a zero-copy send ever starts that a drain holds back. Since the kernel counts requests for it (Linux
     /// 6.16), the request made for the notification keeps the drain waiting, and nothing but the ring's end helps.
-    fn drains_zero_copy(&self) -> bool;
+    fn drains_zero_copy(&self) -> bool {
+        self.habits().drains_zero_copy
+    }
 
     fn file(&self, content: &[u8]) -> Self::Side;
     /// The side to read from, the side to write to.
@@ -57,19 +71,45 @@ pub trait World {
     fn close(&self, descriptor: u32);
     /// Lets a little time pass.
     fn pause(&self);
-    /// Whether files can be registered.
-    fn registers_files(&self) -> bool;
     /// Whether buffers can be larger than the memory of this machine would like to see written.
     fn has_huge_buffers(&self) -> bool;
 }
 
-/// The kernel that this runs on.
+/// What a world is like, as it was asked and tried.
 #[derive(Debug)]
-pub struct Kernel {
+pub struct Habits {
     probe: Probe,
     drains_strictly: bool,
     drains_zero_copy: bool,
 }
+
+impl Habits {
+    /// Before anything was tried.
+    pub fn new(probe: Probe) -> Habits {
+        Habits { probe, drains_strictly: false, drains_zero_copy: false }
+    }
+
+    /// Tries what nobody says.
+    pub fn observed(world: &impl World, probe: Probe) -> Habits {
+        Habits { drains_strictly: observe_drain(world), drains_zero_copy: observe_zero_copy(world), probe }
+    }
+}
+
+/// Whether all of it was written, by what came of writing; false if nobody reads any more.
+pub fn is_fed(result: Result<usize, Errno>, bytes: &[u8]) -> bool {
+    match result {
+        Ok(written) => {
+            assert_eq!(written, bytes.len(), "objects have room for what is fed to them");
+            true
+        }
+        Err(Errno::PIPE | Errno::CONNRESET) => false,
+        Err(errno) => panic!("feeding failed: {errno}"),
+    }
+}
+
+/// The kernel that this runs on.
+#[derive(Debug)]
+pub struct Kernel(Habits);
 
 /// A side of an object: a descriptor, or the name of a listener.
 #[derive(Debug)]
@@ -102,15 +142,13 @@ impl Side {
 
 impl Kernel {
     pub fn new() -> Result<Kernel, SetupError> {
-        let mut kernel = Kernel { probe: Probe::new()?, drains_strictly: false, drains_zero_copy: false };
-        kernel.drains_strictly = observe_drain(&kernel);
-        kernel.drains_zero_copy = observe_zero_copy(&kernel);
-        Ok(kernel)
+        let kernel = Kernel(Habits::new(Probe::new()?));
+        Ok(Kernel(Habits::observed(&kernel, Probe::new()?)))
     }
 }
 
 /// Whether what follows a drained entry waits for its end. Kernels differ, so this one is asked.
-pub fn observe_drain(world: &impl World) -> bool {
+fn observe_drain(world: &impl World) -> bool {
     use rawring::op::{Nop, Read};
     let (ours, other) = world.pipe();
     let mut byte = [0; 1];
@@ -132,7 +170,7 @@ pub fn observe_drain(world: &impl World) -> bool {
     seen == [0, 1, 2]
 }
 
-pub fn observe_zero_copy(world: &impl World) -> bool {
+fn observe_zero_copy(world: &impl World) -> bool {
     let (ours, _other) = world.tcp_pair();
     let mut ring = world.setup(4).build().expect("a ring");
     let entry = rawring::op::SendZc::new(&ours, "data").drain();
@@ -149,20 +187,8 @@ impl World for Kernel {
         Setup::new(entries)
     }
 
-    fn supports(&self, op: &'static OpInfo) -> bool {
-        self.probe.supports(op)
-    }
-
-    fn level(&self) -> Version {
-        self.probe.level()
-    }
-
-    fn drains_strictly(&self) -> bool {
-        self.drains_strictly
-    }
-
-    fn drains_zero_copy(&self) -> bool {
-        self.drains_zero_copy
+    fn habits(&self) -> &Habits {
+        &self.0
     }
 
     fn file(&self, content: &[u8]) -> Side {
@@ -206,14 +232,7 @@ impl World for Kernel {
     }
 
     fn write(&self, to: &Side, bytes: &[u8]) -> bool {
-        match rustix::io::write(to, bytes) {
-            Ok(written) => {
-                assert_eq!(written, bytes.len(), "objects have room for what is fed to them");
-                true
-            }
-            Err(Errno::PIPE | Errno::CONNRESET) => false,
-            Err(errno) => panic!("feeding failed: {errno}"),
-        }
+        is_fed(rustix::io::write(to, bytes), bytes)
     }
 
     fn read(&self, from: &Side) -> Option<Vec<u8>> {
@@ -258,10 +277,6 @@ impl World for Kernel {
 
     fn pause(&self) {
         std::thread::sleep(Duration::from_micros(200));
-    }
-
-    fn registers_files(&self) -> bool {
-        true
     }
 
     fn has_huge_buffers(&self) -> bool {
