@@ -160,6 +160,30 @@ fn item_38_parts_are_handed_over_and_given_back() {
 }
 
 #[test]
+fn item_38_calls_are_about_the_queue_that_they_name() {
+    const TEST: &str = "item_38_calls_are_about_the_queue_that_they_name";
+    let mut ring = ring();
+    let Some(idle) = queue(TEST, &ring, 4, 0) else { return };
+    let queue = queue(TEST, &ring, 16, 0).expect("as the first");
+    assert_ne!(queue.id(), idle.id());
+    let page = rustix::param::page_size();
+    let (mut client, server) = tcp_pair();
+    start(&mut ring, &server, &queue);
+    // More than the first queue has room for, and more than the second without what came back.
+    for round in 0..4 {
+        let data = bytes(9 * page, round);
+        client.write_all(&data).expect("sent");
+        let (parts, _) = receive(&mut ring, &queue, data.len());
+        assert!(joined(&parts) == data, "round {round}");
+        drop(parts);
+        ring.flush_zcrx(&queue).expect("the kernel takes them in");
+    }
+    client.shutdown(Shutdown::Write).expect("connected");
+    assert_eq!(reap(&mut ring, 1)[0].result(), Ok(0));
+    drop(idle);
+}
+
+#[test]
 fn item_38_what_is_not_given_back_is_missing() {
     const TEST: &str = "item_38_what_is_not_given_back_is_missing";
     let mut ring = ring();
