@@ -238,7 +238,7 @@ impl Run {
     pub unsafe fn run<'a>(&mut self, entry: impl Into<Sqe<'a>>) -> Option<Cqe> {
         // SAFETY: the caller's promise.
         let key = unsafe { self.push_entry(entry.into()) }?;
-        for _ in 0..32 {
+        for _ in 0..self.patience() {
             let cqes = self.wait();
             if let Some(cqe) = cqes.iter().find(|cqe| cqe.user_data() == UserData(key)) {
                 assert!(!self.strict || cqes.len() == 1, "{cqes:?}");
@@ -320,9 +320,14 @@ impl Run {
         self.visit();
     }
 
+    /// How often to look for what has to come: a wait may bring one of many completions, and none where lies are told.
+    fn patience(&self) -> u32 {
+        if self.strict { 4096 } else { 64 }
+    }
+
     /// Waits for what ends by itself.
     pub fn settle(&mut self) {
-        for _ in 0..32 {
+        for _ in 0..self.patience() {
             if self.pushed.is_empty() {
                 break;
             }
@@ -356,7 +361,7 @@ impl Run {
         }
         self.end_groups();
         self.judge_tags();
-        for _ in 0..64 {
+        for _ in 0..self.patience() {
             if self.polls.is_empty() && self.leaving.is_empty() && self.pushed.is_empty() && self.strict {
                 break;
             }
