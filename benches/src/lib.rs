@@ -1,0 +1,94 @@
+//! What the benchmarks measure: the same rounds of work, by rawring, by its peers and by hand.
+//!
+//! A round pushes a batch of operations, submits them, waits for all of them and reaps them. Each variant is a file of
+//! its own and does that as its users would. Whether all have completed is checked in the cheapest way there is, the
+//! same for all: each adds up the numbers that come back.
+
+mod floor;
+mod io_uring;
+mod liburing;
+mod rawring;
+mod rustix_uring;
+mod work;
+
+pub use liburing::Liburing;
+pub use work::Reads;
+
+/// Work that comes in rounds.
+pub trait Rounds {
+    /// One round of `batch` operations, numbered from 1 in their `user_data`. Gives the sum of the numbers that came
+    /// back.
+    fn round(&mut self, batch: u32) -> u64;
+
+    /// Many rounds: a loop inside of the variant, so that calling it through a table costs nothing that counts.
+    ///
+    /// # Panics
+    ///
+    /// If any operation did not complete.
+    fn rounds(&mut self, loops: u32, batch: u32) {
+        let sum: u64 = (0..loops).map(|_| self.round(batch)).sum();
+        assert_eq!(sum, u64::from(loops) * all(batch), "operations are missing");
+        self.check(batch);
+    }
+
+    /// What can be said of the results only when all is done.
+    fn check(&self, _batch: u32) {}
+}
+
+/// The sum of the numbers of a batch.
+fn all(batch: u32) -> u64 {
+    u64::from(batch) * u64::from(batch + 1) / 2
+}
+
+/// The most operations of a round.
+pub const LARGEST: u32 = 128;
+
+/// What is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// `NOP`.
+    Nop,
+    /// `READ` of random blocks of a file that is in the page cache.
+    Read,
+    /// `NOP` in entries of 128 bytes, with completions of 32.
+    NopWide,
+}
+
+impl Work {
+    /// All of them.
+    pub const ALL: [Work; 3] = [Work::Nop, Work::Read, Work::NopWide];
+
+    /// As it is called in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Work::Nop => "nop",
+            Work::Read => "read",
+            Work::NopWide => "wide nop",
+        }
+    }
+}
+
+/// Makes the work of a variant; nothing where this machine or this build lacks it, which is said.
+type Make = fn(Work) -> Option<Box<dyn Rounds>>;
+
+/// All variants, the floors first. The names are those of the tables.
+pub const VARIANTS: &[(&str, Make)] = &[
+    ("by hand, no checks", floor::bare),
+    ("by hand, sound", floor::sound),
+    ("rawring push_unchecked", rawring::unchecked),
+    ("rawring push", rawring::push),
+    ("rawring scope", rawring::scope),
+    ("rawring InFlight", rawring::in_flight),
+    (io_uring::NAME, io_uring::make),
+    ("rustix-uring", rustix_uring::make),
+    ("liburing", liburing::make),
+];
+
+/// How tables call io-uring with its feature direct-syscall.
+pub const DIRECT: &str = "io-uring, direct-syscall";
+
+/// Makes the work of a variant.
+pub fn make(variant: &str, work: Work) -> Option<Box<dyn Rounds>> {
+    let (_, make) = VARIANTS.iter().find(|(name, _)| *name == variant)?;
+    make(work)
+}
