@@ -3,8 +3,9 @@
 //! Invariant: a place is given back exactly once, by the thread whose table it is in. Everywhere else the same index
 //! may name another ring, so there it is neither used nor given back.
 
+use std::cell::Cell;
 use std::os::fd::{OwnedFd, RawFd};
-use std::thread::ThreadId;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
@@ -29,13 +30,31 @@ impl Handle {
     }
 }
 
-/// The calling thread. Asked on every entrance by index, so it is kept where it costs a load.
-#[inline(always)]
-pub(crate) fn here() -> ThreadId {
-    thread_local! {
-        static HERE: ThreadId = std::thread::current().id();
+/// A thread of this process, which no other has the number of, not even after it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Thread(u64);
+
+thread_local! {
+    /// The number of the calling thread; 0 as long as nobody has asked. The standard library has such a number, too, but
+    /// this is asked for on every entrance by index, and needs no initialisation.
+    static HERE: Cell<u64> = const { Cell::new(0) };
+}
+
+impl Thread {
+    /// The calling thread.
+    pub(crate) fn here() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if HERE.get() == 0 {
+            // Relaxed: the numbers only have to differ.
+            HERE.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        Thread(HERE.get())
     }
-    HERE.with(|id| *id)
+
+    #[inline(always)]
+    pub(crate) fn is_here(self) -> bool {
+        HERE.get() == self.0
+    }
 }
 
 /// A place in a thread's table, taken until this is dropped.
@@ -44,7 +63,7 @@ pub(crate) fn here() -> ThreadId {
 #[derive(Debug)]
 pub(crate) struct Place {
     index: u32,
-    thread: ThreadId,
+    thread: Thread,
     /// A forked child's thread has the same number as the one that it is a copy of, and an empty table.
     process: Pid,
     /// The descriptor by which the place is given back, if the ring has one, which then outlives this.
@@ -54,7 +73,7 @@ pub(crate) struct Place {
 impl Place {
     /// The place of a ring without descriptor, which the calling thread has just taken.
     pub(crate) fn taken(index: u32) -> Self {
-        Place { index, thread: here(), process: getpid(), fd: None }
+        Place { index, thread: Thread::here(), process: getpid(), fd: None }
     }
 
     /// Takes a place for a ring that has a descriptor: this one, or any.
@@ -83,14 +102,14 @@ impl Place {
         self.index as RawFd
     }
 
-    pub(crate) fn thread(&self) -> ThreadId {
+    pub(crate) fn thread(&self) -> Thread {
         self.thread
     }
 
     /// Whether this is the thread whose table it is in, or a copy of it in a forked child.
     #[inline(always)]
     pub(crate) fn is_on_this_thread(&self) -> bool {
-        self.thread == here()
+        self.thread.is_here()
     }
 
     fn is_here(&self) -> bool {

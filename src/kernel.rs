@@ -100,6 +100,30 @@ impl Entrance {
         unsafe { sys::io_uring_enter(index.unwrap_or(self.raw), to_submit, min_complete, flags, arg, size) }
     }
 
+    /// `io_uring_enter` without an argument, with what the kernel returned.
+    ///
+    /// # Safety
+    ///
+    /// As for [`enter`](Self::enter).
+    #[inline(always)]
+    pub(crate) unsafe fn enter_raw(
+        &self,
+        index: Option<RawFd>,
+        to_submit: u32,
+        min_complete: u32,
+        flags: u32,
+    ) -> isize {
+        #[cfg(feature = "sim")]
+        if let Some(sim) = &self.kernel.sim {
+            // SAFETY: the caller's promise.
+            let result = unsafe { sim.enter(self.raw, to_submit, min_complete, flags, core::ptr::null(), 0) };
+            return result.map_or_else(|errno| -(errno.raw_os_error() as isize), |taken| taken as isize);
+        }
+        let name = index.unwrap_or(self.raw);
+        // SAFETY: the caller's promise.
+        unsafe { sys::io_uring_enter_raw(name, to_submit, min_complete, flags, core::ptr::null(), 0) }
+    }
+
     /// `io_uring_register`, of this ring.
     ///
     /// # Safety

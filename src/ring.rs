@@ -5,7 +5,6 @@
 //! names, and waits for nothing: the kernel cancels what is in flight some time *after* the descriptor is closed.
 //! Whoever submits borrowed memory through the unsafe door keeps it alive until the completion, not until the drop.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
@@ -54,12 +53,13 @@ pub struct Ring {
     pub(crate) submit: Side,
     pub(crate) cq: Cq,
     /// Completions that a scope met and that are not its own. See [`Ring::completions`].
-    stash: VecDeque<Cqe>,
     pub(crate) wakeable: Option<Wakeable>,
     /// Unmapped before the descriptor in `handle` closes.
     pub(crate) map: sys::RingMap,
     /// What the map lies in, if it was handed over. Dropped after it.
     pub(crate) given: Option<Given>,
+    /// Whether [`Ring::submit_and_wait`] may take the quick way. See [`Ring::find_way`].
+    straight: bool,
     pub(crate) handle: Handle,
     pub(crate) buffers: BufferTable,
     pub(crate) region: Option<Region>,
@@ -122,10 +122,10 @@ impl Ring {
             Handle::Registered(place) => (sys::IORING_ENTER_REGISTERED_RING, Some(place.thread())),
         };
         let submit = Side { sq, entrance, enter_flags, owner, shortcut: None, stale: false };
-        Ring {
+        let mut ring = Ring {
             submit,
+            straight: false,
             cq,
-            stash: VecDeque::new(),
             wakeable: None,
             map,
             given: None,
@@ -138,7 +138,9 @@ impl Ring {
             cancel_any: None,
             generation: 0,
             groups: Groups::default(),
-        }
+        };
+        ring.find_way();
+        ring
     }
 
     #[inline(always)]
@@ -216,7 +218,48 @@ impl Ring {
     /// Submits, and waits until at least `want` completions are in the queue. See [`Ring::submit_with`].
     #[inline(always)]
     pub fn submit_and_wait(&mut self, want: u32) -> Result<Submitted, Errno> {
+        if !self.straight {
+            return self.wait_slowly(want);
+        }
+        if self.cq.ready() >= want {
+            return self.submit_only();
+        }
+        let entries = self.submit.enter_straight(want);
+        if entries < 0 {
+            return self.not_entered(sys::errno(entries), want);
+        }
+        let entries = entries as u32;
+        if self.cq.holds(want) { Ok(Submitted { entries, wait: WaitEnd::Ready }) } else { short(entries) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_slowly(&mut self, want: u32) -> Result<Submitted, Errno> {
         self.submit_with(&Wait::new(want))
+    }
+
+    /// For a wait that is over before it began.
+    #[inline(never)]
+    fn submit_only(&mut self) -> Result<Submitted, Errno> {
+        let entries = self.submit.submit()?;
+        Ok(Submitted { entries, wait: WaitEnd::Ready })
+    }
+
+    /// Finds out anew whether the quick way is open. To be called whenever one of the conditions may have changed.
+    pub(crate) fn find_way(&mut self) {
+        self.straight = self.submit.is_straight() && self.wakeable.is_none();
+    }
+
+    /// What an error of a call means that was to wait for `want` completions.
+    #[cold]
+    #[inline(never)]
+    fn not_entered(&self, errno: Errno, want: u32) -> Result<Submitted, Errno> {
+        let short = match errno {
+            Errno::TIME if want > 0 => WaitEnd::TimedOut,
+            Errno::INTR if want > 0 => WaitEnd::Interrupted,
+            _ => return Err(errno),
+        };
+        Ok(Submitted { entries: 0, wait: if self.cq.holds(want) { WaitEnd::Ready } else { short } })
     }
 
     /// Submits, and waits as `wait` says. Does not wait, nor enters the kernel for waiting, when the completion queue
@@ -238,8 +281,7 @@ impl Ring {
         if self.wakeable.is_some() {
             return self.submit_wakeable(wait);
         }
-        let want = if self.cq.ready() >= wait.want { 0 } else { wait.want };
-        self.enter_for(wait, want)
+        self.enter_for(wait, if self.cq.ready() >= wait.want { 0 } else { wait.want })
     }
 
     /// Submits, and waits until `want` slots of the completion queue are filled.
@@ -248,15 +290,13 @@ impl Ring {
         let Some(enter) = self.submit.sq.plan(want, wait.flags(want)) else {
             return Ok(Submitted { entries: 0, wait: WaitEnd::Ready });
         };
-        let result = self.submit.enter(enter, &wait.argument(want));
-        let (entries, short) = match result {
-            Ok(entries) => (entries, WaitEnd::Short),
-            Err(Errno::TIME) if want > 0 => (0, WaitEnd::TimedOut),
-            Err(Errno::INTR) if want > 0 => (0, WaitEnd::Interrupted),
-            Err(errno) => return Err(errno),
-        };
-        let enough = want == 0 || self.cq.ready() >= want;
-        Ok(Submitted { entries, wait: if enough { WaitEnd::Ready } else { short } })
+        match self.submit.enter(enter, &wait.argument(want)) {
+            Ok(entries) => {
+                let enough = want == 0 || self.cq.holds(want);
+                Ok(Submitted { entries, wait: if enough { WaitEnd::Ready } else { WaitEnd::Short } })
+            }
+            Err(errno) => self.not_entered(errno, want),
+        }
     }
 
     /// Enters the kernel to bring in completions that wait outside the queue: those that overflowed, those that this
@@ -288,7 +328,7 @@ impl Ring {
     /// first.
     #[inline(always)]
     pub fn completions(&mut self) -> Completions<'_> {
-        self.cq.snapshot(&mut self.stash)
+        self.cq.snapshot()
     }
 
     /// As [`completions`](Self::completions), but first enters the kernel where completions may exist that only a call
@@ -319,7 +359,7 @@ impl Ring {
     /// ```
     #[inline(always)]
     pub fn split(&mut self) -> (Submissions<'_>, Completions<'_>) {
-        (Submissions(&mut self.submit), self.cq.snapshot(&mut self.stash))
+        (Submissions(&mut self.submit), self.cq.snapshot())
     }
 
     /// Completion slots that are filled.
@@ -409,12 +449,13 @@ impl Ring {
 
     /// Keeps a completion for whoever iterates next.
     pub(crate) fn keep(&mut self, cqe: Cqe) {
-        self.stash.push_back(cqe);
+        self.cq.keep(cqe);
     }
 
     /// The oldest completion that was kept.
+    #[inline(always)]
     pub(crate) fn kept(&mut self) -> Option<Cqe> {
-        self.stash.pop_front()
+        self.cq.kept()
     }
 
     /// Where the next entry will go; what was pushed since can be taken back with [`Ring::retract`].
@@ -426,6 +467,12 @@ impl Ring {
     pub(crate) fn retract(&mut self, mark: Pos) -> u32 {
         self.submit.sq.retract(mark)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn short(entries: u32) -> Result<Submitted, Errno> {
+    Ok(Submitted { entries, wait: WaitEnd::Short })
 }
 
 /// # Panics

@@ -1,10 +1,10 @@
 //! The way into the queue: pushing entries by the safe and the unsafe door, and submitting them.
 
-use std::thread::ThreadId;
+use std::os::fd::RawFd;
 
 use rustix::io::Errno;
 
-use crate::handle::{Place, here};
+use crate::handle::{Place, Thread};
 use crate::kernel::Entrance;
 use crate::queue::{Enter, NoSlot, Sq};
 use crate::sqe::{RawSqe, Sqe, Sqe128};
@@ -20,7 +20,7 @@ pub(crate) struct Side {
     /// What every call needs: `REGISTERED_RING` for an index.
     pub(crate) enter_flags: u32,
     /// The only thread on which the entrance leads to this ring, for an index.
-    pub(crate) owner: Option<ThreadId>,
+    pub(crate) owner: Option<Thread>,
     /// The place in a thread's table by which that thread enters instead. See
     /// [`Ring::register_ring_fd`](crate::Ring::register_ring_fd).
     pub(crate) shortcut: Option<Place>,
@@ -45,11 +45,7 @@ impl Side {
     /// Makes the planned call.
     #[inline(always)]
     pub(crate) fn enter(&mut self, enter: Enter, arg: &Argument) -> Result<u32, Errno> {
-        if let Some(owner) = self.owner {
-            check_owner(owner)?;
-        }
-        let index = self.shortcut.as_ref().filter(|place| place.is_on_this_thread()).map(Place::index);
-        let named = if index.is_some() { sys::IORING_ENTER_REGISTERED_RING } else { self.enter_flags };
+        let Some((index, named)) = self.name() else { return Err(Errno::BADF) };
         let Enter { to_submit, min_complete, flags } = enter;
         let flags = flags | named;
         let (arg, size, ext) = match arg {
@@ -61,12 +57,46 @@ impl Side {
                 sys::IORING_ENTER_EXT_ARG | sys::IORING_ENTER_EXT_ARG_REG,
             ),
         };
-        // SAFETY: the entrance is this ring's, and so is the index on this thread. What the entries name is the business of the door that took them. `arg`, if
-        // any, is a valid argument of the size given, and the call reads it only while it runs; or it is an offset, which
-        // the kernel holds against the region that it has for this ring.
+        // SAFETY: the entrance is this ring's, and so is the index on this thread. What the entries name is the business
+        // of the door that took them. `arg`, if any, is a valid argument of the size given, and the call reads it only
+        // while it runs; or it is an offset, which the kernel holds against the region that it has for this ring.
         let taken = unsafe { self.entrance.enter(index, to_submit, min_complete, flags | ext, arg, size) }?;
         self.sq.taken(taken);
         Ok(taken)
+    }
+
+    /// How the calling thread names the ring, by an index or as always, and the flags that say so; nothing where it has
+    /// no name for it.
+    #[inline(always)]
+    fn name(&self) -> Option<(Option<RawFd>, u32)> {
+        match (&self.shortcut, self.owner) {
+            (Some(place), _) if place.is_on_this_thread() => {
+                Some((Some(place.index()), sys::IORING_ENTER_REGISTERED_RING))
+            }
+            (_, Some(owner)) if !owner.is_here() => None,
+            _ => Some((None, self.enter_flags)),
+        }
+    }
+
+    /// Whether [`enter_straight`](Self::enter_straight) will do.
+    pub(crate) fn is_straight(&self) -> bool {
+        !self.stale && self.owner.is_none() && self.sq.is_straight()
+    }
+
+    /// Submits everything and waits for `want` completions, at least one, where [`is_straight`](Self::is_straight). Gives
+    /// what the kernel returned.
+    #[inline(always)]
+    pub(crate) fn enter_straight(&mut self, want: u32) -> isize {
+        let to_submit = self.sq.publish_straight();
+        if let Some(place) = &self.shortcut {
+            if place.is_on_this_thread() {
+                let flags = sys::IORING_ENTER_GETEVENTS | sys::IORING_ENTER_REGISTERED_RING;
+                // SAFETY: as in `enter`, without an argument.
+                return unsafe { self.entrance.enter_raw(Some(place.index()), to_submit, want, flags) };
+            }
+        }
+        // SAFETY: as in `enter`, without an argument.
+        unsafe { self.entrance.enter_raw(None, to_submit, want, sys::IORING_ENTER_GETEVENTS) }
     }
 }
 
@@ -163,6 +193,18 @@ impl<T> From<Refused<T>> for std::io::Error {
     }
 }
 
+/// Hands an entry back. It is copied first, so that it has to be in memory on this path only.
+#[inline(always)]
+fn refuse<'a>(entry: Sqe<'a>, reason: NoSlot) -> Result<(), Refused<Sqe<'a>>> {
+    #[cold]
+    #[inline(never)]
+    fn refused<'a>(entry: Sqe<'a>, reason: NoSlot) -> Result<(), Refused<Sqe<'a>>> {
+        Err(Refused { entry, reason: reason.into() })
+    }
+    // SAFETY: it is the same entry, and the other is gone.
+    refused(unsafe { Sqe::from_raw(entry.into_raw()) }, reason)
+}
+
 /// What [`Sqe`] and [`Sqe128`] have in common on their way into the queue.
 pub(crate) trait Entry: Sized {
     /// The first 64 bytes.
@@ -190,7 +232,10 @@ impl Entry for Sqe<'_> {
 
     #[inline(always)]
     unsafe fn put(self, to: &mut Side) -> Result<(), Refused<Self>> {
-        to.sq.push(self.raw()).map_err(|reason| Refused { entry: self, reason: reason.into() })
+        match to.sq.push(self.raw()) {
+            Ok(()) => Ok(()),
+            Err(reason) => refuse(self, reason),
+        }
     }
 }
 
@@ -335,11 +380,6 @@ impl Submissions<'_> {
     pub fn submit(&mut self) -> Result<u32, Errno> {
         self.0.submit()
     }
-}
-
-#[cold]
-pub(crate) fn check_owner(owner: ThreadId) -> Result<(), Errno> {
-    if here() == owner { Ok(()) } else { Err(Errno::BADF) }
 }
 
 impl core::fmt::Debug for Submissions<'_> {

@@ -54,6 +54,11 @@ impl Word {
         Word(word)
     }
 
+    /// A word that is 0 for good, in the place of one that is not used.
+    pub(crate) fn zero() -> Self {
+        Word(NonNull::from(zero()))
+    }
+
     #[inline(always)]
     pub(crate) fn load(self, order: Ordering) -> u32 {
         // SAFETY: valid by the type's invariant; the access is atomic, as are the kernel's.
@@ -73,6 +78,18 @@ impl Word {
         // Relaxed: the bits are gone at some time; nothing else depends on when.
         word.fetch_and(!bits, Ordering::Relaxed);
     }
+}
+
+#[cfg(not(loom))]
+fn zero() -> &'static AtomicU32 {
+    static ZERO: AtomicU32 = AtomicU32::new(0);
+    &ZERO
+}
+
+/// An atomic of a model belongs to one run of it.
+#[cfg(loom)]
+fn zero() -> &'static AtomicU32 {
+    Box::leak(Box::new(AtomicU32::new(0)))
 }
 
 /// As [`Word`], of 16 bits: the tail of a ring of provided buffers, which only we write.

@@ -212,6 +212,7 @@ impl Ring {
         let slices = matches!(bell, Bell::Nothing);
         let shared = Arc::new(Shared { call: Call::new(), bell: Mutex::new(Some(bell)) });
         self.wakeable = Some(Wakeable { shared: shared.clone(), slices });
+        self.find_way();
         Ok(Waker(shared))
     }
 

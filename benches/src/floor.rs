@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawring_sys as sys;
 
-use crate::{LARGEST, Reads, Rounds, Work};
+use crate::{LARGEST, MARK, Reads, Rounds, Work, opaque};
 
 /// A ring, as a program would keep it that does nothing else.
 struct ByHand<const CHECKED: bool, const WIDE: bool> {
@@ -40,7 +40,7 @@ impl<const CHECKED: bool, const WIDE: bool> ByHand<CHECKED, WIDE> {
         // SAFETY: the pointers are those of the mapping, which lives as long as `self`, and these words are shared.
         let word = |at: NonNull<u32>| unsafe { AtomicU32::from_ptr(at.as_ptr()) };
         let mut tail = self.sq_tail;
-        for number in 1..=batch {
+        for number in 0..batch {
             if CHECKED && tail.wrapping_sub(word(here.sq_head).load(Ordering::Acquire)) >= here.sq_entries {
                 panic!("the queue is full");
             }
@@ -60,8 +60,8 @@ impl<const CHECKED: bool, const WIDE: bool> ByHand<CHECKED, WIDE> {
         let (fd, flags) = (self.fd.as_raw_fd(), sys::IORING_ENTER_GETEVENTS);
         // SAFETY: the entries name nothing but the buffers of `Reads`, which live until they completed.
         let taken = unsafe { sys::io_uring_enter(fd, batch, batch, flags, core::ptr::null(), 0) };
-        if CHECKED && taken.expect("io_uring_enter") != batch {
-            panic!("a short submission");
+        if CHECKED && taken != Ok(batch) {
+            panic!("not everything was submitted");
         }
         let tail = word(here.cq_tail).load(Ordering::Acquire);
         let (mut head, mut sum) = (self.cq_head, 0);
@@ -69,7 +69,7 @@ impl<const CHECKED: bool, const WIDE: bool> ByHand<CHECKED, WIDE> {
             let at = (head & here.cq_ring_mask) as usize;
             // SAFETY: masked, it is a slot of the queue, and the kernel has filled it: it is before the tail.
             let cqe = unsafe { here.cqes.add(if WIDE { at * 2 } else { at }).read() };
-            sum += cqe.user_data;
+            sum += opaque(cqe.user_data);
             head = head.wrapping_add(1);
         }
         self.cq_head = head;
@@ -83,9 +83,9 @@ struct Nops<const CHECKED: bool, const WIDE: bool>(ByHand<CHECKED, WIDE>);
 impl<const CHECKED: bool, const WIDE: bool> Rounds for Nops<CHECKED, WIDE> {
     #[inline(always)]
     fn round(&mut self, batch: u32) -> u64 {
-        self.0.round(batch, |number| sys::io_uring_sqe {
+        self.0.round(batch, |_| sys::io_uring_sqe {
             opcode: sys::IORING_OP_NOP,
-            user_data: number.into(),
+            user_data: MARK,
             ..sys::io_uring_sqe::ZERO
         })
     }
@@ -105,7 +105,7 @@ impl<const CHECKED: bool> Rounds for Blocks<CHECKED> {
                 off: offset,
                 addr: buffer as u64,
                 len: Reads::LEN as u32,
-                user_data: number.into(),
+                user_data: MARK,
                 ..sys::io_uring_sqe::ZERO
             }
         })

@@ -3,7 +3,7 @@
 use rawring::{Event, InFlight, Ring, Scope, Sqe, op};
 use std::os::fd::BorrowedFd;
 
-use crate::{LARGEST, Reads, Rounds, Work, all};
+use crate::{LARGEST, MARK, Reads, Rounds, Work, opaque};
 
 fn ring(work: Work) -> Ring {
     let setup = Ring::setup(LARGEST);
@@ -12,8 +12,8 @@ fn ring(work: Work) -> Ring {
 }
 
 #[inline(always)]
-fn nop(number: u32) -> Sqe<'static> {
-    op::Nop::new().user_data(u64::from(number)).into()
+fn nop() -> Sqe<'static> {
+    op::Nop::new().user_data(MARK).into()
 }
 
 /// The next read of a batch.
@@ -27,13 +27,13 @@ unsafe fn read<'a>(reads: &mut Reads, number: u32) -> Sqe<'a> {
     // SAFETY: the file is open as long as `reads` lives.
     let file = unsafe { BorrowedFd::borrow_raw(reads.fd()) };
     // SAFETY: the caller's promise.
-    op::Read::new(file, unsafe { &mut *buffer }).offset(offset).user_data(u64::from(number)).into()
+    op::Read::new(file, unsafe { &mut *buffer }).offset(offset).user_data(MARK).into()
 }
 
 #[inline(always)]
 fn finish(ring: &mut Ring, batch: u32) -> u64 {
     ring.submit_and_wait(batch).expect("submission");
-    ring.completions().map(|cqe| cqe.user_data().0).sum()
+    ring.completions().map(|cqe| opaque(cqe.user_data().0)).sum()
 }
 
 struct Nops(Ring);
@@ -41,9 +41,9 @@ struct Nops(Ring);
 impl Rounds for Nops {
     #[inline(always)]
     fn round(&mut self, batch: u32) -> u64 {
-        for number in 1..=batch {
+        for _ in 0..batch {
             // SAFETY: the entry names nothing.
-            unsafe { self.0.push_unchecked(nop(number)) }.expect("room");
+            unsafe { self.0.push_unchecked(nop()) }.expect("room");
         }
         finish(&mut self.0, batch)
     }
@@ -54,7 +54,7 @@ struct Blocks(Ring, Reads);
 impl Rounds for Blocks {
     #[inline(always)]
     fn round(&mut self, batch: u32) -> u64 {
-        for number in 1..=batch {
+        for number in 0..batch {
             // SAFETY: each number is in one operation of the batch, and all of them complete before the next. The
             // buffers live until then.
             unsafe { self.0.push_unchecked(read(&mut self.1, number)) }.expect("room");
@@ -80,8 +80,8 @@ struct SafeNops(Ring);
 impl Rounds for SafeNops {
     #[inline(always)]
     fn round(&mut self, batch: u32) -> u64 {
-        for number in 1..=batch {
-            self.0.push(nop(number)).expect("room");
+        for _ in 0..batch {
+            self.0.push(nop()).expect("room");
         }
         finish(&mut self.0, batch)
     }
@@ -110,23 +110,23 @@ impl<S> Lent<S> {
     #[inline(always)]
     fn finish(&mut self, batch: u32) -> u64 {
         self.ring.submit_and_wait(batch).expect("submission");
-        let mut done = 0;
+        let mut done = 0_u64;
         while let Some(event) = self.ring.next_event() {
             let Event::Done(ended) = event else { panic!("none of them reports more than once") };
             self.idle.push(ended.state);
             done += 1;
         }
-        // Its operations have names of the crate's.
-        if done == batch { all(batch) } else { 0 }
+        // Its operations have a `user_data` of the crate's.
+        done * MARK
     }
 }
 
 impl Rounds for Lent<()> {
     #[inline(always)]
     fn round(&mut self, batch: u32) -> u64 {
-        for number in 1..=batch {
+        for _ in 0..batch {
             let state = self.idle.pop().expect("a state");
-            self.ring.start(state, |_| nop(number)).expect("room");
+            self.ring.start(state, |_| nop()).expect("room");
         }
         self.finish(batch)
     }
@@ -135,7 +135,7 @@ impl Rounds for Lent<()> {
 impl Rounds for Lent<Box<[u8; Reads::LEN]>> {
     #[inline(always)]
     fn round(&mut self, batch: u32) -> u64 {
-        for number in 1..=batch {
+        for number in 0..batch {
             let (_, offset) = self.reads.next(number);
             // SAFETY: the file is open as long as `reads` lives, which is dropped after the ring.
             let file = unsafe { BorrowedFd::borrow_raw(self.reads.fd()) };
@@ -159,7 +159,7 @@ struct Scoped<const READ: bool>(Ring, Reads);
 impl<const READ: bool> Rounds for Scoped<READ> {
     fn round(&mut self, batch: u32) -> u64 {
         self.rounds(1, batch);
-        all(batch)
+        MARK * u64::from(batch)
     }
 
     /// In one scope: opening it anew for each round would be another way to work.
@@ -168,9 +168,9 @@ impl<const READ: bool> Rounds for Scoped<READ> {
         let rounds = |scope: &mut Scope<'_, '_>| {
             let mut done = 0;
             for _ in 0..loops {
-                for number in 1..=batch {
+                for number in 0..batch {
                     // SAFETY: as in `Blocks`.
-                    let entry = if READ { unsafe { read(reads, number) } } else { nop(number) };
+                    let entry = if READ { unsafe { read(reads, number) } } else { nop() };
                     scope.push(entry).expect("room");
                 }
                 scope.submit_and_wait(batch).expect("submission");

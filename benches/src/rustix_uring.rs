@@ -2,7 +2,7 @@
 
 use rustix_uring::{IoUring, cqueue, opcode, squeue, types::Fd};
 
-use crate::{LARGEST, Reads, Rounds, Work};
+use crate::{LARGEST, MARK, Reads, Rounds, Work, opaque};
 
 #[inline(always)]
 fn round<S: squeue::EntryMarker, C: cqueue::EntryMarker>(
@@ -12,13 +12,13 @@ fn round<S: squeue::EntryMarker, C: cqueue::EntryMarker>(
     reaped: impl Fn(&C) -> u64,
 ) -> u64 {
     let mut queue = ring.submission();
-    for number in 1..=batch {
+    for number in 0..batch {
         // SAFETY: the entries name nothing but the buffers of `Reads`, which live until they completed.
         unsafe { queue.push(&entry(number)) }.expect("room");
     }
     drop(queue);
     ring.submit_and_wait(batch as usize).expect("submission");
-    ring.completion().map(|cqe| reaped(&cqe)).sum()
+    ring.completion().map(|cqe| opaque(reaped(&cqe))).sum()
 }
 
 struct Nops(IoUring);
@@ -26,7 +26,7 @@ struct Nops(IoUring);
 impl Rounds for Nops {
     #[inline(always)]
     fn round(&mut self, batch: u32) -> u64 {
-        round(&mut self.0, batch, |number| opcode::Nop::new().build().user_data(u64::from(number)), cqueue::Entry::user_data_u64)
+        round(&mut self.0, batch, |_| opcode::Nop::new().build().user_data(MARK), cqueue::Entry::user_data_u64)
     }
 }
 
@@ -35,7 +35,7 @@ struct Wide(IoUring<squeue::Entry128, cqueue::Entry32>);
 impl Rounds for Wide {
     #[inline(always)]
     fn round(&mut self, batch: u32) -> u64 {
-        let entry = |number: u32| opcode::Nop::new().build().user_data(u64::from(number)).into();
+        let entry = |_| opcode::Nop::new().build().user_data(MARK).into();
         round(&mut self.0, batch, entry, |cqe| cqe.user_data().u64_())
     }
 }
@@ -49,7 +49,7 @@ impl Rounds for Blocks {
         let entry = |number: u32| {
             let (buffer, offset) = reads.next(number);
             let read = opcode::Read::new(Fd(reads.fd()), buffer.cast(), Reads::LEN as u32).offset(offset);
-            read.build().user_data(u64::from(number))
+            read.build().user_data(MARK)
         };
         round(&mut self.0, batch, entry, cqueue::Entry::user_data_u64)
     }

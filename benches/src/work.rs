@@ -34,7 +34,7 @@ impl Reads {
         let mut file = File::options().read(true).write(true).create_new(true).open(&path).expect("a file to read");
         file.write_all(&vec![Self::BYTE; Self::LEN * Self::BLOCKS as usize]).expect("the file's content");
         std::fs::remove_file(path).expect("removing the file's name");
-        Reads { file, seed: Self::SEED, buffers: vec![[0; Self::LEN]; LARGEST as usize + 1].into() }
+        Reads { file, seed: Self::SEED, buffers: vec![[0; Self::LEN]; LARGEST as usize].into() }
     }
 
     /// The descriptor of the file.
@@ -57,7 +57,7 @@ impl Reads {
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
         self.seed ^= self.seed << 17;
-        // SAFETY: numbers go up to the size of the largest batch, for which there are buffers.
+        // SAFETY: numbers are below the size of the largest batch, for which there are buffers.
         let buffer = unsafe { self.buffers.as_mut_ptr().add(number as usize) };
         (buffer, self.seed % Self::BLOCKS * Self::LEN as u64)
     }

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use super::{Pos, Slots};
 use crate::cqe::Cqe;
 use crate::sync::{Ordering, Word};
-use crate::user_data::UserData;
 use rawring_sys as sys;
 
 /// The completion queue.
@@ -18,6 +17,10 @@ pub(crate) struct Cq {
     /// There may be completions that nobody is to see: of fillers in the submission queue, which complete if the chain that
     /// they are in fails, and messages of wakers.
     hides: bool,
+    /// Completions that a door met that were not its own; older than those in the queue.
+    stash: VecDeque<Cqe>,
+    /// Whether the next completion may be another thing than the next slot: from the stash, hidden, or of two slots or units.
+    special: bool,
     /// Our head: everything before it was consumed.
     at: Pos,
     /// The head that the kernel sees.
@@ -36,7 +39,33 @@ impl Cq {
         let CqWords { head, tail, overflow } = words;
         // Relaxed: nobody else writes our head.
         let at = Pos(head.load(Ordering::Relaxed));
-        Cq { head, tail, overflow, slots, mixed, hides, at, published: at }
+        let mut cq =
+            Cq { head, tail, overflow, slots, mixed, hides, stash: VecDeque::new(), special: true, at, published: at };
+        cq.look_again();
+        cq
+    }
+
+    /// Finds out anew whether the next completion may be special.
+    fn look_again(&mut self) {
+        self.special = self.hides || self.mixed || self.slots.shift != 0 || !self.stash.is_empty();
+    }
+
+    /// Keeps a completion for whoever iterates next.
+    pub(crate) fn keep(&mut self, cqe: Cqe) {
+        self.stash.push_back(cqe);
+        self.special = true;
+    }
+
+    /// The oldest completion that was kept.
+    #[inline(always)]
+    pub(crate) fn kept(&mut self) -> Option<Cqe> {
+        if self.special { self.unstash() } else { None }
+    }
+
+    fn unstash(&mut self) -> Option<Cqe> {
+        let kept = self.stash.pop_front();
+        self.look_again();
+        kept
     }
 
     /// Goes on in other memory, to which the kernel has moved what was in the queue, each completion at its position.
@@ -69,15 +98,21 @@ impl Cq {
     /// meet what is no completion, and would not be back at the real tail before 2^32 of those.
     #[inline(always)]
     pub(crate) fn ready(&self) -> u32 {
-        match self.tail().since(self.at) {
-            ready if ready <= self.slots.len() => ready,
-            _ => 0,
-        }
+        let ready = self.tail().since(self.at);
+        if ready > self.slots.len() { nonsense() } else { ready }
+    }
+
+    /// Whether at least this many slots are filled. A tail that cannot be right counts as well: whoever goes by this must
+    /// have entered the kernel since it last did.
+    #[inline(always)]
+    pub(crate) fn holds(&self, slots: u32) -> bool {
+        self.tail().since(self.at) >= slots
     }
 
     /// From now on, messages of wakers may come.
     pub(crate) fn hide(&mut self) {
         self.hides = true;
+        self.look_again();
     }
 
     /// As [`ready`](Self::ready), without completions that nobody is to see. Those at the front are consumed.
@@ -109,19 +144,31 @@ impl Cq {
         self.overflow.load(Ordering::Relaxed)
     }
 
-    /// The completions there are now, after those in `stash`; later ones belong to the next snapshot.
+    /// The completions there are now, after those that were kept; later ones belong to the next snapshot.
     #[inline(always)]
-    pub(crate) fn snapshot<'r>(&'r mut self, stash: &'r mut VecDeque<Cqe>) -> Completions<'r> {
+    pub(crate) fn snapshot(&mut self) -> Completions<'_> {
         let at = self.at;
-        // A stash is rare. It leaves the window empty at first, so that the usual path tests only the window.
-        let end = if stash.is_empty() { at.plus(self.ready()) } else { at };
-        Completions { cq: self, stash, at, end }
+        let end = at.plus(self.ready());
+        Completions { plain: !self.special, at, end, cq: self }
     }
 
     /// Takes one completion. It counts as consumed at once; the kernel sees that with the next `publish`, which is due
     /// when this gives `None`.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<Cqe> {
+        if self.special {
+            return self.pop_special();
+        }
+        if self.ready() == 0 {
+            return None;
+        }
+        let cqe = self.plain(self.at);
+        self.at = self.at.plus(1);
+        Some(cqe)
+    }
+
+    #[inline(never)]
+    fn pop_special(&mut self) -> Option<Cqe> {
         let mut left = self.ready();
         while left > 0 {
             let (cqe, slots) = self.read(self.at);
@@ -153,26 +200,32 @@ impl Cq {
         self.head.store(self.at.0, Ordering::Release);
     }
 
-    /// Reads the completion at `at` and tells how many slots it takes; `None` for a filler.
+    /// Reads the completion at `at`, where none is special.
     #[inline(always)]
+    fn plain(&self, at: Pos) -> Cqe {
+        // SAFETY: the callers pass positions in [head, tail), which are ours to read.
+        let sys::io_uring_cqe { user_data, res, flags, .. } = self.slots.narrow(at).with(|slot| unsafe { slot.read() });
+        Cqe { user_data, res, flags, wide: false, big: [0; 2] }
+    }
+
+    /// Reads the completion at `at` and tells how many slots it takes; `None` for a filler.
     fn read(&self, at: Pos) -> (Option<Cqe>, u32) {
         // SAFETY: the callers pass positions in [head, tail), which are ours to read.
         let sys::io_uring_cqe { user_data, res, flags, .. } = self.slots.at(at).with(|slot| unsafe { slot.read() });
-        if self.hides && UserData(user_data).is_hidden() {
+        let mut cqe = Cqe { user_data, res, flags, wide: false, big: [0; 2] };
+        if self.hides && cqe.user_data().is_hidden() {
             return (None, 1);
         }
-        let mut cqe = Cqe { user_data, res, flags, wide: false, big: [0; 2] };
         if let Some(second) = self.slots.second(at) {
             cqe.wide = true;
             // SAFETY: it belongs to the same slot, and is as long as two words.
             cqe.big = second.with(|unit| unsafe { unit.cast::<[u64; 2]>().read() });
-        } else if self.mixed && flags & (sys::IORING_CQE_F_32 | sys::IORING_CQE_F_SKIP) != 0 {
+        } else if self.mixed && cqe.flags & (sys::IORING_CQE_F_32 | sys::IORING_CQE_F_SKIP) != 0 {
             return self.read_mixed(at, cqe);
         }
         (Some(cqe), 1)
     }
 
-    #[cold]
     fn read_mixed(&self, at: Pos, mut cqe: Cqe) -> (Option<Cqe>, u32) {
         if cqe.flags & sys::IORING_CQE_F_SKIP != 0 {
             return (None, 1);
@@ -185,12 +238,19 @@ impl Cq {
     }
 }
 
+/// How many completions there are by a tail that cannot be right. A function, so that asking costs a comparison.
+#[cold]
+#[inline(never)]
+fn nonsense() -> u32 {
+    0
+}
+
 /// The completions of one snapshot. Each is read from the ring when it is asked for; the head is published once, when
 /// this is dropped, or earlier by [`publish`](Self::publish).
 pub struct Completions<'r> {
     cq: &'r mut Cq,
-    /// Completions that a scope met and that are not its own; older than those in the queue.
-    stash: &'r mut VecDeque<Cqe>,
+    /// None of them is special.
+    plain: bool,
     at: Pos,
     end: Pos,
 }
@@ -212,25 +272,46 @@ impl Completions<'_> {
     }
 }
 
+impl Cq {
+    /// The next completion, which is the oldest of those that were kept, or in the queue before `end`; and what is left
+    /// then. Takes and gives positions, not the iterator, which can be in registers then.
+    #[inline(never)]
+    fn next_special(&mut self, mut at: Pos, mut end: Pos) -> (Option<Cqe>, Pos, Pos) {
+        let kept = self.unstash();
+        if kept.is_some() {
+            if self.stash.is_empty() {
+                // Those in the queue are shown as of now: handling what was kept may have taken its time.
+                end = at.plus(self.ready());
+            }
+            return (kept, at, end);
+        }
+        while at != end {
+            let (cqe, slots) = self.read(at);
+            at = at.plus(slots.min(end.since(at)));
+            if cqe.is_some() {
+                return (cqe, at, end);
+            }
+        }
+        (None, at, end)
+    }
+}
+
 impl Iterator for Completions<'_> {
     type Item = Cqe;
 
     #[inline(always)]
     fn next(&mut self) -> Option<Cqe> {
-        loop {
-            if self.at == self.end {
-                let stashed = self.stash.pop_front();
-                if stashed.is_some() && self.stash.is_empty() {
-                    self.refresh();
-                }
-                return stashed;
-            }
-            let (cqe, slots) = self.cq.read(self.at);
-            self.at = self.at.plus(slots.min(self.end.since(self.at)));
-            if cqe.is_some() {
-                return cqe;
-            }
+        if !self.plain {
+            let cqe;
+            (cqe, self.at, self.end) = self.cq.next_special(self.at, self.end);
+            return cqe;
         }
+        if self.at == self.end {
+            return None;
+        }
+        let cqe = self.cq.plain(self.at);
+        self.at = self.at.plus(1);
+        Some(cqe)
     }
 }
 

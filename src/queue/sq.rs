@@ -2,7 +2,7 @@
 
 use super::{Pos, Slots};
 use crate::sqe::RawSqe;
-use crate::sync::{Ordering, Word, fence};
+use crate::sync::{Ordering, UnsafeCell, Word, fence};
 use crate::user_data::UserData;
 use rawring_sys as sys;
 
@@ -45,6 +45,9 @@ pub(crate) struct Sq {
     slots: Slots<RawSqe>,
     /// How many of the slots may be taken: all, but none between a resize and the mapping of the new memory.
     limit: u32,
+    /// Slots that were found free and have not been taken since; there may be more. While this lasts, pushing looks at no
+    /// word that the kernel writes. Always 0 where slots have two units, of which pushing writes one.
+    free: i32,
     mode: Mode,
     /// Where the next entry goes. Ahead of the tail that the kernel sees until `publish`.
     next: Pos,
@@ -65,19 +68,26 @@ pub(crate) struct SqWords {
     pub(crate) dropped: Word,
 }
 
+impl SqWords {
+    /// As a queue of this mode uses them. One that rewinds begins at 0 each time, whatever is in the word.
+    fn of(self, mode: Mode) -> Self {
+        if mode.rewind { SqWords { head: Word::zero(), ..self } } else { self }
+    }
+}
+
 impl Sq {
     pub(crate) fn new(words: SqWords, slots: Slots<RawSqe>, mode: Mode) -> Self {
-        let SqWords { head, tail, flags, dropped } = words;
+        let SqWords { head, tail, flags, dropped } = words.of(mode);
         // Relaxed: nobody else writes our tail.
         let start = if mode.rewind { Pos(0) } else { Pos(tail.load(Ordering::Relaxed)) };
         let limit = slots.len();
         let (next, published) = (start, start);
-        Sq { head, tail, flags, dropped, slots, limit, mode, next, published, wide_ends: Vec::new(), moved: 0 }
+        Sq { head, tail, flags, dropped, slots, limit, free: 0, mode, next, published, wide_ends: Vec::new(), moved: 0 }
     }
 
     /// Takes no more entries until it [moves](Self::move_to).
     pub(crate) fn close(&mut self) {
-        self.limit = 0;
+        (self.limit, self.free) = (0, 0);
     }
 
     /// Whether what is queued can go on in a queue of `entries` slots: all of it fits, and no entry of two slots would
@@ -111,10 +121,10 @@ impl Sq {
                 to.with_mut(|to| unsafe { to.write(unit) });
             }
         }
-        let SqWords { head, tail, flags, dropped } = words;
+        let SqWords { head, tail, flags, dropped } = words.of(self.mode);
         self.slots = slots;
         (self.head, self.tail, self.flags, self.dropped) = (head, tail, flags, dropped);
-        self.limit = self.slots.len();
+        (self.limit, self.free) = (self.slots.len(), 0);
         // What was taken back since the kernel looked is not in the queue there either.
         self.expose();
         self.flags.clear(spurious);
@@ -123,9 +133,6 @@ impl Sq {
     /// The kernel's head, never a cached one: after a short submit it lags behind what was published.
     #[inline(always)]
     fn head(&self) -> Pos {
-        if self.mode.rewind {
-            return Pos(0);
-        }
         // Acquire: pairs with the kernel's store-release of the head in io_commit_sqring; without it a slot could be
         // overwritten before a polling thread's reads of it are done. [loom: entries_are_handed_over]
         Pos(self.head.load(Ordering::Acquire))
@@ -145,12 +152,6 @@ impl Sq {
     #[inline(always)]
     pub(crate) fn room(&self) -> u32 {
         self.limit.saturating_sub(self.len())
-    }
-
-    /// Whether no slot is free: what `push` asks, and one comparison.
-    #[inline(always)]
-    fn is_full(&self) -> bool {
-        self.next.since(self.head()) >= self.limit
     }
 
     pub(crate) fn is_wide(&self) -> bool {
@@ -174,19 +175,34 @@ impl Sq {
     /// Puts a 64-byte entry into the next slot.
     #[inline(always)]
     pub(crate) fn push(&mut self, sqe: &RawSqe) -> Result<(), NoSlot> {
-        if self.is_full() {
-            return Err(NoSlot::Full);
-        }
-        self.write(sqe);
-        self.write_second(&[0; 64]);
+        self.free -= 1;
+        let slot = if self.free >= 0 { self.slots.narrow(self.next) } else { self.find_slot().ok_or(NoSlot::Full)? };
+        // SAFETY: the slot was found free, so it is ours until published.
+        slot.with_mut(|slot| unsafe { slot.write(*sqe) });
         self.next = self.next.plus(1);
         Ok(())
+    }
+
+    /// Looks how far the kernel is. Gives the next slot if it is free, all of it but the first unit zeroed.
+    #[cold]
+    #[inline(never)]
+    fn find_slot(&mut self) -> Option<&UnsafeCell<RawSqe>> {
+        self.free = 0;
+        let room = self.room();
+        if room == 0 {
+            return None;
+        }
+        self.write_second(&[0; 64]);
+        if self.slots.shift == 0 {
+            self.free = (room - 1) as i32;
+        }
+        Some(self.slots.at(self.next))
     }
 
     /// Puts a 128-byte entry into the next slot, or the next two in a mixed ring.
     pub(crate) fn push_wide(&mut self, first: &RawSqe, second: &[u8; 64]) -> Result<(), NoSlot> {
         if self.slots.shift == 1 {
-            if self.is_full() {
+            if self.room() == 0 {
                 return Err(NoSlot::Full);
             }
             self.write(first);
@@ -200,9 +216,11 @@ impl Sq {
         // Both halves have to be neighbours. At the last slot a filler that completes silently moves them to the first;
         // where entries are always taken from index 0 there is no room for that.
         let at_end = self.next.0 & self.slots.mask == self.slots.mask;
-        if self.room() < if at_end { 3 } else { 2 } {
+        let slots = if at_end { 3 } else { 2 };
+        if self.room() < slots {
             return Err(NoSlot::Full);
         }
+        self.free = (self.room() - slots) as i32;
         if at_end {
             let filler = self.filler();
             self.write(&filler);
@@ -264,7 +282,7 @@ impl Sq {
         let taken = self.next.since(keep);
         let published = self.next.since(self.published) < taken;
         self.wide_ends.retain(|end| self.next.since(*end) >= taken);
-        self.next = keep;
+        (self.next, self.free) = (keep, 0);
         if published {
             self.store_tail();
         }
@@ -280,7 +298,9 @@ impl Sq {
     #[inline(always)]
     fn store_tail(&mut self) {
         self.published = self.next;
-        self.wide_ends.clear();
+        if self.mode.mixed {
+            self.wide_ends.clear();
+        }
         self.expose();
     }
 
@@ -288,11 +308,16 @@ impl Sq {
     #[inline(always)]
     fn expose(&self) {
         if !self.mode.rewind {
-            // Release: pairs with the kernel's load-acquire of the tail in io_sqring_entries; without it a polling
-            // thread could read a slot before the entry is in it. [loom: entries_are_handed_over,
-            // a_buffer_is_handed_over_and_back]
-            self.tail.store(self.published.0, Ordering::Release);
+            self.expose_always();
         }
+    }
+
+    #[inline(always)]
+    fn expose_always(&self) {
+        // Release: pairs with the kernel's load-acquire of the tail in io_sqring_entries; without it a polling thread
+        // could read a slot before the entry is in it. [loom: entries_are_handed_over,
+        // a_buffer_is_handed_over_and_back]
+        self.tail.store(self.published.0, Ordering::Release);
     }
 
     /// Publishes all entries and says which call is needed: none if nothing waits to be submitted, the polling thread is
@@ -330,6 +355,23 @@ impl Sq {
         Some(Enter { to_submit: pending, min_complete: want, flags })
     }
 
+    /// Whether the queue is of the kind that [`publish_straight`](Self::publish_straight) is for: entries of any size
+    /// of slot, which the kernel takes in our own enter, by position.
+    pub(crate) fn is_straight(&self) -> bool {
+        let Mode { polled, fetch: _, mixed, rewind } = self.mode;
+        !(polled || mixed || rewind)
+    }
+
+    /// What [`plan`](Self::plan) does before a wait in the usual kind of queue: publishes all entries, and tells how many
+    /// there are (more than there can be, if the head is not right: the kernel takes no more than there are). No flag is
+    /// to be looked at, since waiting brings in whatever they would announce.
+    #[inline(always)]
+    pub(crate) fn publish_straight(&mut self) -> u32 {
+        self.published = self.next;
+        self.expose_always();
+        self.next.since(self.head())
+    }
+
     /// Whether completions may exist that only an enter brings into the queue.
     #[inline(always)]
     pub(crate) fn asks_for_visit(&self) -> bool {
@@ -357,7 +399,7 @@ impl Sq {
             }
         }
         self.moved = self.moved.wrapping_add(taken);
-        self.next = Pos(left);
+        (self.next, self.free) = (Pos(left), 0);
         self.published = Pos(0);
     }
 }

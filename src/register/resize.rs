@@ -164,6 +164,7 @@ impl Ring {
         unsafe { self.register_raw(sys::IORING_REGISTER_RESIZE_RINGS, arg, 1) }.map_err(ResizeError::Refused)?;
         // From here on the kernel uses the new queues, whatever happens.
         self.submit.stale = true;
+        self.find_way();
         self.submit.sq.close();
         // The answer leaves out what a resize does not change.
         params = sys::io_uring_params {
@@ -240,6 +241,7 @@ impl Ring {
         self.submit.sq.move_to(places.sq, places.sqes, spurious);
         self.cq.move_to(places.cq, places.cqes);
         self.submit.stale = false;
+        self.find_way();
         self.params = *params;
         // Only now, when nothing leads there any more, does the old memory go.
         self.map = map;

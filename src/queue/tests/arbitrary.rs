@@ -262,7 +262,6 @@ fn post_mixed(shared: &Shared, entries: u32, key: u64, arrival: &Arrival) -> Opt
 fn reap(entries: u32, start: u32, steps: &[Reap]) -> TestCaseResult {
     let shared = Shared::new(entries, 0, start);
     let mut cq = shared.cq(true);
-    let mut stash = VecDeque::new();
     let (mut posted, mut key) = (VecDeque::new(), 0);
     for step in steps {
         let mut seen = Vec::new();
@@ -274,7 +273,7 @@ fn reap(entries: u32, start: u32, steps: &[Reap]) -> TestCaseResult {
                 }
             }
             Reap::Iterate(take, publish) => {
-                let mut completions = cq.snapshot(&mut stash);
+                let mut completions = cq.snapshot();
                 for i in 0..*take {
                     if i == *publish {
                         completions.publish();

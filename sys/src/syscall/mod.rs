@@ -35,21 +35,42 @@ enum Call {
 ///
 /// That of the call: whatever the arguments point at must be valid for what the kernel does with it.
 #[inline(always)]
-unsafe fn syscall6(call: Call, args: [usize; 6]) -> Result<u32, Errno> {
-    let ret = if USE_LIBC {
+unsafe fn syscall6_raw(call: Call, args: [usize; 6]) -> isize {
+    if USE_LIBC {
         // SAFETY: the caller's promise is the same.
         unsafe { via_libc::syscall6(call, args) }
     } else {
         // SAFETY: the caller's promise is the same.
         unsafe { asm::syscall6(call, args) }
-    };
-    result(ret)
+    }
+}
+
+/// As [`syscall6_raw`], with the result taken apart.
+///
+/// # Safety
+///
+/// As for [`syscall6_raw`].
+#[inline(always)]
+unsafe fn syscall6(call: Call, args: [usize; 6]) -> Result<u32, Errno> {
+    // SAFETY: the caller's promise is the same.
+    result(unsafe { syscall6_raw(call, args) })
 }
 
 /// Takes apart what the kernel returned.
 #[inline(always)]
 const fn result(ret: isize) -> Result<u32, Errno> {
-    if ret < 0 { Err(Errno::from_raw_os_error(-(ret as i32))) } else { Ok(ret as u32) }
+    if ret < 0 { Err(errno(ret)) } else { Ok(ret as u32) }
+}
+
+/// The error that a negative result is.
+///
+/// # Panics
+///
+/// If the kernel returned a number that is no error's (below -4095).
+#[cold]
+#[must_use]
+pub const fn errno(ret: isize) -> Errno {
+    Errno::from_raw_os_error(-(ret as i32))
 }
 
 /// `io_uring_setup(2)`: makes a ring and fills `p`. Returns its file descriptor, or with
@@ -97,9 +118,28 @@ pub unsafe fn io_uring_enter(
     arg: *const c_void,
     argsz: usize,
 ) -> Result<u32, Errno> {
+    // SAFETY: the caller's promise is the same.
+    result(unsafe { io_uring_enter_raw(fd, to_submit, min_complete, flags, arg, argsz) })
+}
+
+/// [`io_uring_enter`], with what the kernel returned: a count, or a negated error number. A plain number can stay in a
+/// register on its way through a program, where a `Result` often does not.
+///
+/// # Safety
+///
+/// As for [`io_uring_enter`].
+#[inline(always)]
+pub unsafe fn io_uring_enter_raw(
+    fd: i32,
+    to_submit: u32,
+    min_complete: u32,
+    flags: u32,
+    arg: *const c_void,
+    argsz: usize,
+) -> isize {
     let args = [fd_arg(fd), to_submit as usize, min_complete as usize, flags as usize, arg.expose_provenance(), argsz];
     // SAFETY: the kernel touches `*arg` and what the entries name, which the caller vouches for.
-    unsafe { syscall6(Call::Enter, args) }
+    unsafe { syscall6_raw(Call::Enter, args) }
 }
 
 /// `io_uring_register(2)`: whatever `opcode` says, see the `IORING_REGISTER_*`. `fd` is a descriptor,

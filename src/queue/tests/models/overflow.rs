@@ -1,7 +1,5 @@
 //! Models of overflow: what finds the completion queue full waits on a list in the kernel until a call moves it in.
 
-use std::collections::VecDeque;
-
 use super::*;
 use crate::queue::{Cq, Sq};
 
@@ -68,7 +66,7 @@ fn nothing_is_lost(
         let mut keys = Vec::new();
         while keys.len() <= entries as usize {
             visit(&kernel, &mut sq, &cq);
-            keys.extend(cq.snapshot(&mut VecDeque::new()).map(|cqe| cqe.user_data().0));
+            keys.extend(cq.snapshot().map(|cqe| cqe.user_data().0));
         }
         assert!(keys.iter().copied().eq(0..=entries.into()), "{keys:?}");
         worker.join().expect("no panic");
