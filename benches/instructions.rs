@@ -150,8 +150,8 @@ fn direct_syscall() -> Result<PathBuf, String> {
     let output = cargo.arg("--message-format=json").output().map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stdout);
     let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let program = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).last();
-    program.ok_or_else(|| format!("it cannot be built: {}", String::from_utf8_lossy(&output.stderr)))
+    let mut programs = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    programs.next_back().ok_or_else(|| format!("it cannot be built: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// What an operation adds to a large batch, and what is left of a batch of one.

@@ -52,8 +52,6 @@ pub(crate) struct Slots<T> {
     base: NonNull<UnsafeCell<T>>,
     mask: u32,
     shift: u32,
-    /// The logarithm of a slot's bytes.
-    bytes: u32,
 }
 
 impl<T> Slots<T> {
@@ -61,17 +59,16 @@ impl<T> Slots<T> {
     ///
     /// The type's invariant holds.
     pub(crate) unsafe fn new(base: NonNull<UnsafeCell<T>>, mask: u32, shift: u32) -> Self {
-        const { assert!(size_of::<T>().is_power_of_two()) };
-        Slots { base, mask, shift, bytes: size_of::<T>().trailing_zeros() + shift }
+        Slots { base, mask, shift }
     }
 
     /// The slot at `pos`, or the first unit of it.
     #[inline(always)]
     pub(crate) fn at(&self, pos: Pos) -> &UnsafeCell<T> {
-        let offset = ((pos.0 & self.mask) as usize) << self.bytes;
-        // SAFETY: masked, it is the number of a slot; shifted by the logarithm of a slot's bytes, its offset in the units
-        // that the invariant promises. A reference to a cell may exist whoever is writing to it.
-        unsafe { self.base.byte_add(offset).as_ref() }
+        let index = (pos.0 & self.mask) << self.shift;
+        // SAFETY: masked and shifted, the index is below the number of units that the invariant promises. A reference to
+        // a cell may exist whoever is writing to it.
+        unsafe { self.base.add(index as usize).as_ref() }
     }
 
     /// The slot at `pos` of a queue whose slots have one unit. Of others, some unit.
