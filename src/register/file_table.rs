@@ -16,6 +16,7 @@ use super::{FilesError, Tag};
 use crate::op::FixedFdInstall;
 use crate::operand::{FileSlot, Fixed};
 use crate::ring::Ring;
+use crate::scope::ScopeError;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Slot {
@@ -129,10 +130,17 @@ impl FileTable {
     ///
     /// # Errors
     ///
-    /// As for [`Ring::update_files`]; the slot is empty then, and free.
+    /// As for [`Ring::update_files`]. With `EEXIST` and `EACCES`, and where the ring has no name, nothing was changed; else
+    /// the slot is empty then, and free.
     pub fn replace(&mut self, ring: &Ring, slot: Fixed, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        ring.handle.check()?;
         let result = ring.update_files(slot.0, &[file.into()]);
-        self.mark(slot, if result.is_ok() { Slot::Used } else { Slot::Free });
+        match result {
+            // Refused before the kernel has looked at the table.
+            Err(Errno::EXIST | Errno::ACCESS) => {}
+            Err(_) => self.mark(slot, Slot::Free),
+            Ok(_) => self.mark(slot, Slot::Used),
+        }
         result.map(drop)
     }
 
@@ -165,7 +173,10 @@ impl FileTable {
             Ok(_) => scope.finish(|cqe| result = cqe.result()),
             Err(_) => Ok(()),
         })
-        .map_err(|_| Errno::OPNOTSUPP)??;
+        .map_err(|error| match error {
+            ScopeError::NoCancelAny => Errno::OPNOTSUPP,
+            ScopeError::Probe(errno) => errno,
+        })??;
         // SAFETY: the result is a descriptor that the kernel has just made for whoever reaps this completion.
         let file = unsafe { OwnedFd::from_raw_fd(result? as i32) };
         self.remove(ring, slot)?;
