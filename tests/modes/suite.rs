@@ -272,7 +272,7 @@ fn every_combination_of_modes_passes_the_suite() {
             wide: has(Nop128::INFO).is_ok(),
         };
         // Which processor a thread is on changes nothing, and whether the kernel sleeps before it polls a device neither:
-        // `every.rs` has those.
+        // `every.rs` drives those.
         let modes = known() - SetupFlags::SQ_AFF - SetupFlags::HYBRID_IOPOLL;
         // One choice of the flags that go with everything for each set of the others, of the two that there are.
         let one = |n: usize| (n / 2).count_ones() as usize % 2 == n % 2;
