@@ -10,7 +10,7 @@ use std::io::{Cursor, IoSlice, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
-use common::{BUFFER_RINGS, has, needs, since, skipped};
+use common::{BUFFER_RINGS, STATUS, has, needs, since, skipped};
 use files::{Dir, pipe};
 use io::{next, nothing, push, reap, result, ring, run};
 use rawring::buf_ring::{BadBuffer, BufRing, BufRingError, Delivery, Lease, Pick, StillOut};
@@ -21,9 +21,6 @@ use rawring::{Cqe, Errno, RecvMsgOut, Ring, SendControl, UserData, Version};
 use rustix::net::ReturnFlags;
 
 const GROUP: Group = Group(7);
-
-/// The release that tells how many buffers of a group were taken.
-const STATUS: Version = Version::new(6, 8);
 
 /// What a completion of `ring` delivered. Every completion here is reaped and handed in once, and all operations that pick
 /// from a group do it in one way.

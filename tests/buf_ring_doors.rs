@@ -9,7 +9,7 @@ mod io;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 
-use common::{has, needs, since, skipped};
+use common::{STATUS, has, needs, since, skipped};
 use files::Dir;
 use io::{ring, udp_pair};
 use rawring::buf_ring::{BufRing, BufRingSetup, Delivery};
@@ -19,7 +19,6 @@ use rawring::{Errno, Event, InFlight, Reason, Version};
 use rustix::net::RecvFlags;
 
 const GROUP: Group = Group(3);
-const STATUS: Version = Version::new(6, 8);
 
 /// A ring with a group, for states of one kind.
 fn in_flight<S>(count: u16, size: u32) -> (InFlight<S>, BufRing) {

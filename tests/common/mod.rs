@@ -80,6 +80,8 @@ pub fn has_registration(registration: Registration) -> Result<(), String> {
 
 /// The release that brought provided-buffer rings, and much else of provided buffers as it is.
 pub const BUFFER_RINGS: Version = Version::new(5, 19);
+/// The release in which the kernel tells how far it has consumed a ring of provided buffers.
+pub const STATUS: Version = Version::new(6, 8);
 
 /// Whether there can be a `scope` and an `InFlight`, or why not.
 pub fn safe_doors() -> Result<(), ScopeError> {
