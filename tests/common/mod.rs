@@ -142,7 +142,7 @@ pub fn exercise(ring: &mut Ring) {
             ring.push(Nop::new().user_data(key(slot))).expect("room");
         }
         let outcome = ring.submit_and_wait(entries).expect("submitted");
-        assert_eq!((outcome.entries, ring.pending()), (entries, 0));
+        assert_eq!((outcome.entries, ring.pending()), (entries, 0), "{ring:?}, round {round}");
         let seen: Vec<_> = ring.completions().map(|cqe| (cqe.user_data(), cqe.result())).collect();
         let expected: Vec<_> = (0..entries).map(|slot| (UserData(key(slot)), Ok(0))).collect();
         assert!(seen == expected, "{ring:?}, round {round}: {} completions", seen.len());
