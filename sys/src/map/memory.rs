@@ -111,7 +111,8 @@ impl RingMemory {
     }
 
     /// Takes `memory` for a ring of `entries` entries and these parameters, sets `IORING_SETUP_NO_MMAP` and both
-    /// `user_addr`. It is never unmapped here. `header` as for [`needed`](Self::needed).
+    /// `user_addr`. As much of it as is needed is zeroed. It is never unmapped here. `header` as for
+    /// [`needed`](Self::needed).
     ///
     /// Before Linux 6.10 the kernel wants each of the two parts, rings and entries, to be contiguous in fact, as in a page
     /// or a huge page, and `io_uring_setup` fails with `EINVAL`.
@@ -125,8 +126,8 @@ impl RingMemory {
     ///
     /// 1. `memory` is mapped for reading and writing, and stays so until this value and the [`RingMap`](super::RingMap)
     ///    made of it are dropped.
-    /// 2. As of a call of `io_uring_setup` with these parameters nobody else reads or writes it: not while there is such
-    ///    a ring, nor later. The kernel holds the pages and may write to them for some time after the ring was closed,
+    /// 2. Nobody else reads or writes it as of this call: not while there is such a ring, nor, once `io_uring_setup` was
+    ///    called with these parameters, later. The kernel holds the pages and may write to them for some time after the ring was closed,
     ///    or the call failed, which nothing tells. So it is of use to nobody any more, and can be unmapped.
     pub unsafe fn given(
         memory: NonNull<[u8]>,
@@ -145,6 +146,9 @@ impl RingMemory {
         }
         // What is left of a page may be somebody else's.
         let len = memory.len() - memory.len() % page as usize;
+        // Some kernels (6.12 for one) take the ring's words as they find them.
+        // SAFETY: that much was given, and nobody else uses it, by the caller's promise.
+        unsafe { start.cast::<u8>().write_bytes(0, needed) };
         // SAFETY: the caller's promise; the length is no more than was given.
         let mapping = unsafe { Mapping::lent(start, len) };
         Ok(Self::enter(mapping, sqes_at, params))
