@@ -169,7 +169,9 @@ impl World {
     /// A value that no operation on the ring has.
     fn nobody(&mut self, id: RingId) -> u64 {
         let random = self.rng.next();
+        // Of this ring only: another's keys may be those that this one uses next.
         let past = self.ledger.promises();
+        let past: Vec<_> = past.iter().filter(|promise| promise.ring == id.0).collect();
         let past = |n: u64| past.get(n as usize % past.len().max(1)).map_or(n, |promise| promise.user_data.0);
         let lie = match random % 5 {
             0 => random,

@@ -23,6 +23,9 @@ pub fn run(what: &dyn Debug, body: impl FnOnce() -> Result<(), String>) {
     let child = match unsafe { libc::fork() } {
         -1 => panic!("no process for {what:?}"),
         0 => {
+            // As in every Rust program whose `main` is one; a fuzz target's is C++.
+            // SAFETY: ignoring a signal runs no code.
+            unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
             // A panic has been printed.
             let fine = catch_unwind(AssertUnwindSafe(body)).is_ok_and(|result| match result {
                 Ok(()) => true,
