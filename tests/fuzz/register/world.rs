@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use rawring::flags::SetupFlags;
@@ -382,7 +381,7 @@ impl Run {
             assert!(!strict || sim.in_flight() == 0);
             if sim.in_flight() > 0 {
                 // The simulated kernel still uses memory of this. A leak checker shall see that it is meant to stay.
-                static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+                static KEPT: std::sync::Mutex<Vec<usize>> = std::sync::Mutex::new(Vec::new());
                 let kept = Box::into_raw(Box::new(self)).expose_provenance();
                 KEPT.lock().expect("nobody panics with it").push(kept);
                 return;
