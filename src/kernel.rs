@@ -117,7 +117,9 @@ impl Entrance {
         if let Some(sim) = &self.kernel.sim {
             // SAFETY: the caller's promise.
             let result = unsafe { sim.enter(self.raw, to_submit, min_complete, flags, core::ptr::null(), 0) };
-            return result.map_or_else(|errno| -(errno.raw_os_error() as isize), |taken| taken as isize);
+            // A liar's count may be more than a result can be.
+            let count = |taken| isize::try_from(taken).unwrap_or(isize::MAX);
+            return result.map_or_else(|errno| -(errno.raw_os_error() as isize), count);
         }
         let name = index.unwrap_or(self.raw);
         // SAFETY: the caller's promise.
