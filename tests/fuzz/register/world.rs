@@ -317,7 +317,13 @@ impl Run {
     /// These were cancelled.
     pub fn cancelled(&mut self, keys: &[u64]) {
         self.ending.extend(keys);
-        self.visit();
+        // A call that is interrupted brings nothing in.
+        for _ in 0..self.patience() {
+            self.visit();
+            if self.ending.is_empty() {
+                return;
+            }
+        }
     }
 
     /// How often to look for what has to come: a wait may bring one of many completions, and none where lies are told.
