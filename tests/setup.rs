@@ -327,3 +327,33 @@ fn item_13_places_are_given_back_on_drop() {
     .join()
     .expect("the thread");
 }
+
+/// What [`Setup::single_thread`] adds on a kernel that has all of it.
+const SINGLE_THREAD: SetupFlags =
+    SetupFlags::SINGLE_ISSUER.union(SetupFlags::DEFER_TASKRUN).union(SetupFlags::NO_SQARRAY);
+
+#[test]
+fn a_ring_of_one_thread_is_the_best_there_is() {
+    const TEST: &str = "a_ring_of_one_thread_is_the_best_there_is";
+    // On a thread of its own, whose table of rings is empty.
+    let (flags, registered) = thread::spawn(|| {
+        let setup = Setup::new(8).single_thread();
+        let mut rings: Vec<_> = (0..17).map(|_| setup.build().expect("a ring on every kernel")).collect();
+        let registered = rings.iter().filter(|ring| ring.is_registered()).count();
+        rings.iter_mut().for_each(exercise);
+        (rings[0].setup_flags(), registered)
+    })
+    .join()
+    .expect("the thread");
+    if kernel_has(TEST, SINGLE_THREAD) {
+        assert_eq!((flags, registered), (SINGLE_THREAD, 16), "a thread has 16 slots for rings");
+    }
+    // What the caller adds stays, and what the caller refuses is not added.
+    let ring = Setup::new(8).single_thread().cq_entries(64).no_sqarray(false).build().expect("a ring");
+    assert_eq!(ring.cq_entries(), 64);
+    assert!(!ring.setup_flags().contains(SetupFlags::NO_SQARRAY));
+    // A flag that nobody knows is the caller's mistake, whatever else was tried.
+    let unknown = SetupFlags::from_bits_retain(1 << 30);
+    let error = Setup::new(8).single_thread().raw_flags(unknown).build().expect_err("an unknown flag");
+    assert_eq!(*error.cause(), Cause::UnknownFlags(unknown));
+}

@@ -1,8 +1,8 @@
 //! Asking the kernel for a ring, and mapping it.
 //!
 //! Invariant: whatever fails, nothing stays behind: the descriptor is closed, the place among the registered rings
-//! freed. Only what this crate added on its own account (`NO_SQARRAY`) is ever taken back to try again; what the
-//! caller asked for is done or fails.
+//! freed. Only what this crate added on its own account (`single.rs`, `NO_SQARRAY`) is ever taken back to try again; what
+//! the caller asked for is done or fails.
 
 use core::ptr::NonNull;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -55,9 +55,15 @@ impl Setup<'_> {
         })
     }
 
-    /// The flags as they will be asked for; `NO_SQARRAY` may come on top.
+    /// The flags as they will be asked for first; `NO_SQARRAY` may come on top, and kernels that do not know what
+    /// [`single_thread`](Self::single_thread) stands for get less.
     #[must_use]
     pub fn flags(&self) -> SetupFlags {
+        self.asked() | self.wished()
+    }
+
+    /// The flags that the caller asked for.
+    fn asked(&self) -> SetupFlags {
         let flags = SetupFlags::from_bits_retain(self.params.flags);
         match self.no_sqarray {
             Some(true) => flags.union(SetupFlags::NO_SQARRAY),
@@ -86,28 +92,27 @@ impl Setup<'_> {
     ///
     /// As for [`build_at`](Self::build_at).
     pub(super) unsafe fn make_in(&self, given: Option<NonNull<[u8]>>) -> Result<Ring, Failure> {
-        let ours = if self.no_sqarray.is_none() { SetupFlags::NO_SQARRAY } else { SetupFlags::empty() };
         // SAFETY: the caller's promise.
-        unsafe { self.make_with(ours, given) }
+        unsafe { self.make_with(&self.wishes(), given) }
     }
 
-    /// Makes the ring, with these flags of our own if the kernel takes them.
+    /// Makes the ring, with the first of these flags of our own that the kernel takes, or with none.
     ///
     /// # Safety
     ///
     /// As for [`build_at`](Self::build_at).
-    unsafe fn make_with(&self, ours: SetupFlags, given: Option<NonNull<[u8]>>) -> Result<Ring, Failure> {
+    unsafe fn make_with(&self, wishes: &[SetupFlags], given: Option<NonNull<[u8]>>) -> Result<Ring, Failure> {
         self.check().map_err(|cause| Failure::Plain(Step::Check, cause))?;
-        let flags = self.flags();
-        if !flags.contains(ours) {
-            // SAFETY: the caller's promise.
+        let flags = self.asked();
+        for ours in wishes.iter().copied().filter(|ours| !flags.contains(*ours)) {
+            // SAFETY: the caller's promise; what the kernel refused for its flags has touched no memory.
             match unsafe { self.create(flags | ours, given) } {
                 // The kernel does not know ours, or one of the caller's is wrong: the next call will tell.
                 Err(Failure::Setup(Errno::INVAL, _)) => {}
                 made => return made,
             }
         }
-        // SAFETY: the caller's promise; what the kernel refused for its flags has touched no memory.
+        // SAFETY: as above.
         unsafe { self.create(flags, given) }
     }
 
@@ -170,7 +175,12 @@ impl Setup<'_> {
         let map = self.map(&handle, memory, &params).map_err(|(step, cause)| Failure::Plain(step, cause))?;
         // SAFETY: the map was made from the descriptor or the memory of this very ring, by the parameters that the
         // kernel filled for it.
-        Ok(unsafe { Ring::assemble(entrance, handle, map, params, self.fork) })
+        let mut ring = unsafe { Ring::assemble(entrance, handle, map, params, self.fork) };
+        if self.single_thread {
+            // Without a slot for it, it is entered by its descriptor.
+            let _no_slot = ring.register_ring_fd();
+        }
+        Ok(ring)
     }
 
     /// Why there is no memory for the ring.
@@ -271,7 +281,7 @@ mod tests {
     fn what_was_our_own_idea_is_taken_back() {
         let unknown = SetupFlags::from_bits_retain(1 << 31);
         // SAFETY: no memory is given.
-        let make = |setup: Setup<'_>| unsafe { setup.make_with(unknown, None) };
+        let make = |setup: Setup<'_>| unsafe { setup.make_with(&[unknown], None) };
         let ring = make(Setup::new(4).disabled()).ok().expect("a ring without the flag");
         assert_eq!(ring.setup_flags(), SetupFlags::R_DISABLED);
         // What the caller asked for is not.

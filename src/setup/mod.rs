@@ -1,7 +1,7 @@
 //! Making rings: the builder, one method for each setup flag.
 //!
 //! What excludes or needs what is a table (`rules.rs`), checked before the kernel is asked. Asking, falling back and
-//! mapping is `build.rs`, in memory of the caller `given.rs`; what a failure means is found out by `diagnose.rs` and said by `error.rs`.
+//! mapping is `build.rs`, in memory of the caller `given.rs`, for one thread `single.rs`; what a failure means is found out by `diagnose.rs` and said by `error.rs`.
 //!
 //! Invariant: a [`Ring`] that comes out of here has the features of the floor ([`Setup::FLOOR`]) and no setup flag
 //! whose meaning the crate does not know, unless the caller of [`Setup::raw_params`] vouches for it. Nothing is
@@ -12,6 +12,7 @@ mod diagnose;
 mod error;
 mod given;
 mod rules;
+mod single;
 
 pub(crate) use diagnose::counted_memlock;
 pub(crate) use diagnose::unknown as unknown_flags;
@@ -33,7 +34,8 @@ use rawring_sys as sys;
 ///
 /// Without further calls: a ring with the kernel's own defaults, the same on every kernel from the floor on. The one
 /// thing added is invisible: `NO_SQARRAY`, where the kernel has it. Every other flag changes what a program observes,
-/// so each of them is a method here, and none is on by default.
+/// so each of them is a method here, and none is on by default. For a ring that one thread uses,
+/// [`single_thread`](Self::single_thread) chooses the best that the kernel has.
 ///
 /// ```
 /// use rawring::Setup;
@@ -53,6 +55,8 @@ pub struct Setup<'r> {
     attach: Option<&'r Ring>,
     /// The caller's wish; without one, no array where the kernel can do without.
     no_sqarray: Option<bool>,
+    /// Whether to add what suits a ring of one thread.
+    single_thread: bool,
     memory: Memory,
     fork: sys::Fork,
     trust: Trust,
@@ -94,6 +98,7 @@ impl Setup<'static> {
             params: sys::io_uring_params::ZERO,
             attach: None,
             no_sqarray: None,
+            single_thread: false,
             memory: Memory::Kernel,
             fork: sys::Fork::DontFork,
             trust: Trust::Nothing,
@@ -208,7 +213,7 @@ impl<'r> Setup<'r> {
     }
 
     /// Posts completions only when the task waits for or asks for them. The best choice for a loop that submits and
-    /// waits on one thread.
+    /// waits on one thread; [`single_thread`](Self::single_thread) asks for it where the kernel has it.
     ///
     /// `IORING_SETUP_DEFER_TASKRUN`, Linux 6.1. Needs [`single_issuer`](Self::single_issuer).
     #[must_use]

@@ -215,3 +215,30 @@ fn a_wait_for_all_becomes_a_wait_for_one() {
         assert_eq!((ring.ready(), sim.now().seconds), (1, start + 23), "seed {seed}");
     }
 }
+
+#[test]
+fn a_ring_of_one_thread_has_what_the_release_has() {
+    use rawring::Version;
+    let (single, defer, coop) = (SetupFlags::SINGLE_ISSUER, SetupFlags::DEFER_TASKRUN, SetupFlags::COOP_TASKRUN);
+    for (release, flags) in [
+        (Version::new(5, 15), SetupFlags::empty()),
+        (Version::new(5, 18), SetupFlags::empty()),
+        (Version::new(5, 19), coop),
+        (Version::new(6, 0), single | coop),
+        (Version::new(6, 1), single | defer),
+        (Version::new(6, 5), single | defer),
+        (Version::new(6, 6), single | defer | SetupFlags::NO_SQARRAY),
+    ] {
+        let mut config = Config::new(1);
+        config.release = release;
+        let sim = Sim::with(config);
+        let mut ring = sim.setup(8).single_thread().build().expect("a ring on every release");
+        assert_eq!(ring.setup_flags(), flags, "Linux {release}");
+        ring.push(Nop::new().user_data(1)).expect("room");
+        ring.submit_and_wait(1).expect("submitted");
+        assert_eq!(ring.completions().count(), 1);
+        // What the caller asks for is not taken back with it.
+        let asked = sim.setup(8).single_thread().defer_taskrun().single_issuer().build();
+        assert_eq!(asked.is_ok(), release >= Version::new(6, 1), "Linux {release}");
+    }
+}
