@@ -7,11 +7,14 @@
 mod floor;
 mod io_uring;
 mod liburing;
+pub mod ratio;
 mod rawring;
 mod rustix_uring;
+mod statistics;
 mod work;
 
 pub use liburing::Liburing;
+pub use statistics::Spread;
 pub use work::Reads;
 
 /// Work that comes in rounds.

@@ -11,6 +11,13 @@ fn ring(work: Work) -> Ring {
     setup.build().expect("a ring")
 }
 
+/// A ring as recommended for one thread.
+pub(crate) fn ring_of_one_thread(entries: u32) -> Ring {
+    let mut ring = Ring::setup(entries).single_issuer().defer_taskrun().build().expect("a ring");
+    ring.register_ring_fd().expect("a place for the ring");
+    ring
+}
+
 #[inline(always)]
 fn nop() -> Sqe<'static> {
     op::Nop::new().user_data(MARK).into()
@@ -73,6 +80,15 @@ pub(crate) fn unchecked(work: Work) -> Option<Box<dyn Rounds>> {
         Work::Nop | Work::NopWide => Box::new(Nops(ring(work))),
         Work::Read => Box::new(Blocks(ring(work), Reads::new())),
     })
+}
+
+/// By the same door, with the ring that is recommended for one thread.
+pub(crate) fn one_thread(work: Work) -> Option<Box<dyn Rounds>> {
+    match work {
+        Work::Nop => Some(Box::new(Nops(ring_of_one_thread(LARGEST)))),
+        Work::Read => Some(Box::new(Blocks(ring_of_one_thread(LARGEST), Reads::new()))),
+        Work::NopWide => None,
+    }
 }
 
 struct SafeNops(Ring);
