@@ -13,9 +13,7 @@ fn ring(work: Work) -> Ring {
 
 /// A ring as recommended for one thread.
 pub(crate) fn ring_of_one_thread(entries: u32) -> Ring {
-    let mut ring = Ring::setup(entries).single_issuer().defer_taskrun().build().expect("a ring");
-    ring.register_ring_fd().expect("a place for the ring");
-    ring
+    Ring::setup(entries).single_thread().build().expect("a ring")
 }
 
 #[inline(always)]
