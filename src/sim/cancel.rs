@@ -2,7 +2,7 @@
 //!
 //! What can be found is what the kernel finds: requests that wait, and requests that a worker has not finished. What is
 //! held back by a link or a drain, and what has its result already, is not found (`ENOENT`). A worker may be in the
-//! middle of it (`EALREADY`): the request goes on, and ends by itself or is found later.
+//! middle of what was left to one (`EALREADY`): the request goes on, and ends by itself or is found later.
 
 use rustix::io::Errno;
 
@@ -117,7 +117,7 @@ impl World {
         let running = self.rng.percent(RUNNING);
         let request = self.requests.get_mut(&id)?;
         match request.stage {
-            Stage::Ready if running => return Some(Found::Running),
+            Stage::Ready if running && request.is_for_workers() => return Some(Found::Running),
             Stage::Ready | Stage::Blocked { .. } => {}
             Stage::Reporting(Report::Shot, _) => {
                 request.cancelled = true;

@@ -128,6 +128,11 @@ impl Request {
         self.flags & flag != 0
     }
 
+    /// Whether a worker runs it, unless it is done in the submission: what can wait for its file does that without one.
+    pub(super) fn is_for_workers(&self) -> bool {
+        self.has(sys::IOSQE_ASYNC) || self.file.as_ref().is_some_and(Object::is_file)
+    }
+
     /// Its result is fixed and bad. It reports that although it would skip a success.
     pub(super) fn fail(&mut self) {
         if self.skip {

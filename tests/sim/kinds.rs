@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rawring::flags::SetupFlags;
-use rawring::op::{Cancel, Nop, Timeout, TimeoutImmediate};
+use rawring::op::{Cancel, Nop, Read, Timeout, TimeoutImmediate};
 use rawring::operand::Timespec;
 use rawring::sim::{Config, Sim};
 use rawring::{Errno, Wait, WaitEnd};
@@ -186,13 +186,34 @@ fn a_cancellation_finds_nothing_it_or_a_worker_in_the_middle() {
         (config.inline, config.eager) = (0, 0);
         let sim = Sim::with(config);
         let mut ring = sim.ring(4).expect("a ring");
-        ring.push_all([Nop::new().user_data(1).into(), Cancel::new(1).user_data(2).into()]).expect("room");
+        ring.push_all([Nop::new().force_async().user_data(1).into(), Cancel::new(1).user_data(2).into()]).expect("room");
         let outcomes = reap(&mut ring, 2);
         answers.insert((outcomes[&1][0], outcomes[&2][0]));
     }
     let cancelled = (failed(Errno::CANCELED), (0, 0));
     let running = ((0, 0), failed(Errno::ALREADY));
     assert_eq!(answers.into_iter().collect::<Vec<_>>(), [cancelled, running]);
+}
+
+/// What waits for its file does that without a worker, and so is always found.
+#[test]
+fn a_read_that_waits_for_its_pipe_is_found() {
+    for seed in 0..100 {
+        let mut config = Config::new(seed);
+        (config.inline, config.eager) = (0, 0);
+        let sim = Sim::with(config);
+        let (reader, _writer) = sim.pipe().expect("descriptors");
+        let mut ring = sim.ring(4).expect("a ring");
+        let mut results = Vec::new();
+        let mut byte = [0];
+        ring.scope(|s| {
+            let read = s.push(Read::new(&reader, &mut byte)).expect("room");
+            s.push(Cancel::new(read.key().0)).expect("room");
+            s.finish(|cqe| results.push(cqe.result())).expect("finished");
+        })
+        .expect("a scope");
+        assert!(results.contains(&Err(Errno::CANCELED)) && results.contains(&Ok(0)), "seed {seed}: {results:?}");
+    }
 }
 
 #[test]
