@@ -186,7 +186,8 @@ fn a_cancellation_finds_nothing_it_or_a_worker_in_the_middle() {
         (config.inline, config.eager) = (0, 0);
         let sim = Sim::with(config);
         let mut ring = sim.ring(4).expect("a ring");
-        ring.push_all([Nop::new().force_async().user_data(1).into(), Cancel::new(1).user_data(2).into()]).expect("room");
+        ring.push_all([Nop::new().force_async().user_data(1).into(), Cancel::new(1).user_data(2).into()])
+            .expect("room");
         let outcomes = reap(&mut ring, 2);
         answers.insert((outcomes[&1][0], outcomes[&2][0]));
     }
