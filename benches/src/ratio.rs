@@ -6,6 +6,8 @@
 
 #![expect(missing_debug_implementations, reason = "tables of closures, which nobody prints")]
 
+mod blocks;
+
 use crate::{LARGEST, Liburing, Make, VARIANTS, Work, rawring};
 
 /// A contest for each column, and what is expected of them.
@@ -110,7 +112,7 @@ impl Variant {
 
 /// All sections, in the order in which they are printed.
 pub fn sections() -> Vec<Section> {
-    vec![nops(), small_reads()]
+    vec![nops(), small_reads(), blocks::cached(), blocks::direct(), blocks::writes()]
 }
 
 const BY_HAND: &str = "by hand, sound";
