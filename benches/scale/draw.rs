@@ -33,12 +33,13 @@ pub fn draw(to: &Path, family: &Family, curves: &[Curve]) -> Result<(), Box<dyn 
         let mut chart = ChartBuilder::on(panel)
             .caption(format!("{}, {}", measure.name, measure.unit.name()), ("sans-serif", 16))
             .margin(10)
+            .margin_right(30)
             .x_label_area_size(40)
             .y_label_area_size(70)
             .build_cartesian_2d(
                 (0.8..*largest as f64 * 1.25).log_scale(),
-                // Ten times at least, so that noise does not look like a mountain.
-                (low / 2.0..(high * 2.0).max(low * 5.0)).log_scale(),
+                // A factor of twenty at least, so that noise does not look like a mountain; and room for the names.
+                (low / 2.0..(high * 4.0).max(low * 10.0)).log_scale(),
             )?;
         chart
             .configure_mesh()

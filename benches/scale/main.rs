@@ -38,6 +38,9 @@ struct Options {
     /// Where the pictures go.
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// Show the pictures in the output, by links that begin so.
+    #[arg(long)]
+    link: Option<String>,
     /// What cargo hands to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -67,6 +70,9 @@ fn main() -> ExitCode {
         let picture = pictures.join(family.name).with_extension("svg");
         draw::draw(&picture, family, &curves).expect("drawing the curves");
         eprintln!("drawn: {}", picture.display());
+        if let Some(link) = &options.link {
+            println!("\n![{}]({link}/{}.svg)", family.title, family.name);
+        }
         if curves.iter().all(|curve| curve.rows.is_empty()) {
             eprintln!("{}: nothing was measured", family.name);
             return ExitCode::FAILURE;

@@ -7,10 +7,6 @@
 #![expect(missing_debug_implementations, reason = "tables of closures, which nobody prints")]
 
 mod blocks;
-mod copies;
-mod messages;
-mod paths;
-mod polled;
 
 use crate::{LARGEST, Liburing, Make, VARIANTS, Work, rawring};
 
@@ -78,8 +74,6 @@ pub struct Variant {
     pub name: String,
     /// Does it so many times.
     pub run: Box<dyn FnMut(u32)>,
-    /// What comes after a slice and is not counted.
-    pub settle: Box<dyn FnMut()>,
 }
 
 /// What the ratio of one variant to another should be: no more than this, by column.
@@ -112,23 +106,13 @@ impl Column {
 
 impl Variant {
     fn new(name: impl Into<String>, run: impl FnMut(u32) + 'static) -> Self {
-        Variant { name: name.into(), run: Box::new(run), settle: Box::new(|| ()) }
+        Variant { name: name.into(), run: Box::new(run) }
     }
 }
 
 /// All sections, in the order in which they are printed.
 pub fn sections() -> Vec<Section> {
-    vec![
-        nops(),
-        small_reads(),
-        blocks::cached(),
-        blocks::direct(),
-        blocks::writes(),
-        paths::section(),
-        polled::section(),
-        messages::section(),
-        copies::section(),
-    ]
+    vec![nops(), small_reads(), blocks::cached(), blocks::direct(), blocks::writes()]
 }
 
 const BY_HAND: &str = "by hand, sound";
