@@ -120,9 +120,12 @@ fn measure(mut contest: Contest, pace: Pace, rounds: u32) -> Report {
     let names = contest.variants.iter().map(|variant| variant.name.clone()).collect();
     let variants: Vec<_> = (0..contest.variants.len()).collect();
     let mut slice = |index: usize, loops: u32| {
+        let variant = &mut contest.variants[index];
         let start = Instant::now();
-        (contest.variants[index].run)(loops);
-        start.elapsed()
+        (variant.run)(loops);
+        let took = start.elapsed();
+        (variant.settle)();
+        took
     };
     let mut loops = 1;
     if pace == Pace::Slices {

@@ -7,6 +7,10 @@
 #![expect(missing_debug_implementations, reason = "tables of closures, which nobody prints")]
 
 mod blocks;
+mod copies;
+mod messages;
+mod paths;
+mod polled;
 
 use crate::{LARGEST, Liburing, Make, VARIANTS, Work, rawring};
 
@@ -74,6 +78,8 @@ pub struct Variant {
     pub name: String,
     /// Does it so many times.
     pub run: Box<dyn FnMut(u32)>,
+    /// What comes after a slice and is not counted.
+    pub settle: Box<dyn FnMut()>,
 }
 
 /// What the ratio of one variant to another should be: no more than this, by column.
@@ -106,13 +112,23 @@ impl Column {
 
 impl Variant {
     fn new(name: impl Into<String>, run: impl FnMut(u32) + 'static) -> Self {
-        Variant { name: name.into(), run: Box::new(run) }
+        Variant { name: name.into(), run: Box::new(run), settle: Box::new(|| ()) }
     }
 }
 
 /// All sections, in the order in which they are printed.
 pub fn sections() -> Vec<Section> {
-    vec![nops(), small_reads(), blocks::cached(), blocks::direct(), blocks::writes()]
+    vec![
+        nops(),
+        small_reads(),
+        blocks::cached(),
+        blocks::direct(),
+        blocks::writes(),
+        paths::section(),
+        polled::section(),
+        messages::section(),
+        copies::section(),
+    ]
 }
 
 const BY_HAND: &str = "by hand, sound";
