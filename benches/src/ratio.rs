@@ -8,6 +8,8 @@
 
 mod blocks;
 mod copies;
+mod echo;
+mod echo_peer;
 mod messages;
 mod paths;
 mod polled;
@@ -124,6 +126,7 @@ pub fn sections() -> Vec<Section> {
         blocks::cached(),
         blocks::direct(),
         blocks::writes(),
+        echo::section(),
         paths::section(),
         polled::section(),
         messages::section(),
