@@ -6,6 +6,7 @@
 //! the memory for the whole call (`'env`), and the closure sees the scope by reference only, so that it can neither
 //! leak it nor end it early.
 
+use std::io::Write as _;
 use std::marker::PhantomData;
 
 use rustix::io::Errno;
@@ -250,8 +251,10 @@ impl Drop for Scope<'_, '_> {
             tokens.drain(ring, None, |_, _| {})
         };
         if let Err(errno) = drained {
-            // The kernel may still use what the entries borrow, and returning would end those borrows.
-            eprintln!("rawring: a scope cannot end, because waiting for its operations failed: {errno}");
+            // The kernel may still use what the entries borrow, and returning would end those borrows. So would a panic,
+            // which is what `eprintln!` does where standard error takes nothing.
+            let mut err = std::io::stderr();
+            let _unsaid = writeln!(err, "rawring: a scope cannot end, because waiting for its operations failed: {errno}");
             std::process::abort();
         }
     }

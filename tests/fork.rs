@@ -5,7 +5,7 @@
 mod common;
 
 use std::io::Write as _;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use common::{BUFFER_RINGS, exercise, has_setup, in_own_process, kernel_has, needs, newer, safe_doors, since};
 use rawring::buf_ring::{BufRing, Pick};
@@ -248,6 +248,50 @@ fn item_33_a_scope_does_not_end_in_a_child_while_the_parent_has_operations_in_it
         };
         assert_eq!(in_scope(false, &mut buf, &mut ring), Ok(7), "nothing was in flight: it returned");
         assert_eq!(in_scope(true, &mut buf, &mut ring), Err(libc::SIGABRT), "it must not return");
+        assert_eq!(&buf, b"ping");
+        exercise(&mut ring);
+    });
+}
+
+#[test]
+fn item_33_a_scope_that_cannot_say_why_does_not_end_either() {
+    const TEST: &str = "item_33_a_scope_that_cannot_say_why_does_not_end_either";
+    needs!(safe_doors());
+    in_own_process(TEST, || {
+        let limit = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+        rustix::process::setrlimit(rustix::process::Resource::Core, limit).expect("a limit");
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let (mut ring, mut buf) = (Ring::new(8).expect("a ring"), [0_u8; 4]);
+        let parent = std::process::id();
+        let scope = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            ring.scope(|s| {
+                s.push(Read::new(&reader, &mut buf)).expect("room");
+                s.submit().expect("submitted");
+                // SAFETY: the child has this thread only, in a process that has no other but the waiting one of the test
+                // harness. It ends below.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    // Whatever it says from now on is an error.
+                    let full = std::fs::File::options().write(true).open("/dev/full").expect("a full device");
+                    // SAFETY: both are open, and nobody here owns the second.
+                    assert_eq!(unsafe { libc::dup2(full.as_raw_fd(), 2) }, 2);
+                    return;
+                }
+                let child = rustix::process::Pid::from_raw(child).expect("fork");
+                let status = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
+                let (_, status) = status.expect("waited").expect("it has ended");
+                assert_eq!((status.exit_status(), status.terminating_signal()), (None, Some(libc::SIGABRT)));
+                assert_eq!(rustix::io::write(&writer, b"ping"), Ok(4));
+                s.finish(|cqe| assert_eq!(cqe.result(), Ok(4))).expect("finished");
+            })
+            .expect("a scope");
+        }));
+        if std::process::id() != parent {
+            // The borrow of the buffer has ended, and an operation has it.
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(7) };
+        }
+        scope.expect("no panic in the parent");
         assert_eq!(&buf, b"ping");
         exercise(&mut ring);
     });
