@@ -254,7 +254,8 @@ impl Drop for Scope<'_, '_> {
             // The kernel may still use what the entries borrow, and returning would end those borrows. So would a panic,
             // which is what `eprintln!` does where standard error takes nothing.
             let mut err = std::io::stderr();
-            let _unsaid = writeln!(err, "rawring: a scope cannot end, because waiting for its operations failed: {errno}");
+            let _unsaid =
+                writeln!(err, "rawring: a scope cannot end, because waiting for its operations failed: {errno}");
             std::process::abort();
         }
     }
