@@ -150,7 +150,7 @@ qemu_for() {
 
 # Boots a kernel; what its console says goes to $cache/log/NAME. `words` are for the guest's init.
 boot() {
-    local name=$1 arch=$2 target=$3 seconds=$4 words=$5 log=$cache/log/$1 initrd=$cache/initrd-$1 attempt status
+    local name=$1 arch=$2 target=$3 seconds=$4 words=$5 log=$cache/log/$1 initrd=$cache/initrd-$1 attempt status guest waited
     mkdir -p "$cache/log"
     qemu_for "$arch" && make_disk || return
     cp "$cache/tests/$target.cpio" "$initrd"
@@ -162,7 +162,18 @@ boot() {
         timeout "$seconds" "${qemu[@]}" -kernel "$cache/kernel/$name/vmlinuz" -initrd "$initrd" \
             -drive "id=disk,if=none,file=$cache/disk,format=raw,snapshot=on,cache=unsafe" \
             -append "console=$console loglevel=1 oops=panic panic=-1 nvme.poll_queues=1 RAWRING_KERNEL=$name $words" \
-            </dev/null >"$log" 2>&1 || status=$?
+            </dev/null >"$log" 2>&1 &
+        guest=$!
+        # What runs in the background is deaf to Ctrl-C.
+        trap "kill $guest; exit 130" INT TERM
+        # Booting takes some seconds, or it never happens: an emulated processor can hang before the kernel says a word.
+        for ((waited = 0; waited < 120; waited++)); do
+            kill -0 $guest 2>/dev/null && ! grep -q '^@@ kernel' "$log" || break
+            sleep 1
+        done
+        grep -q '^@@ kernel' "$log" || kill $guest 2>/dev/null || true
+        wait $guest || status=$?
+        trap - INT TERM
         sed -i 's/\r//g' "$log"
         if ! grep -q '^@@ kernel' "$log"; then
             echo "attempt $attempt did not get to the tests (QEMU's status is $status)"
