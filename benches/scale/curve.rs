@@ -25,6 +25,16 @@ pub struct Measure {
     pub unit: Unit,
 }
 
+/// Nanoseconds of this for each operation.
+pub const fn ns(name: &'static str) -> Measure {
+    Measure { name, unit: Unit::Nanoseconds }
+}
+
+/// What the process got into memory for each of what grows.
+pub const MEMORY: Measure = Measure { name: "memory", unit: Unit::Bytes };
+/// What all objects of the kernel grew by for each of them.
+pub const KERNEL_MEMORY: Measure = Measure { name: "kernel's memory", unit: Unit::Bytes };
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Nanoseconds,
@@ -47,11 +57,16 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether the family measures this.
+    pub fn asks_for(&self, measure: &str) -> bool {
+        self.family.measures.iter().any(|known| known.name == measure)
+    }
+
     /// # Panics
     ///
     /// For a measure that the family does not have.
     pub fn say(&mut self, measure: &str, value: f64) {
-        assert!(self.family.measures.iter().any(|known| known.name == measure), "{measure}");
+        assert!(self.asks_for(measure), "{measure}");
         println!("{measure}\t{value}");
     }
 }

@@ -11,8 +11,8 @@ use rawring::op::{Cancel, CancelAny, Nop, Read};
 use rawring::{Event, InFlight, Ring, Ticket};
 use rustix::pipe::pipe;
 
-use crate::curve::{Family, Measure, Step, Unit};
-use crate::machine::{self, forever, median, median_round, nanoseconds};
+use crate::curve::{Family, KERNEL_MEMORY, MEMORY, Step, ns};
+use crate::machine::{self, Memory, forever, median, median_round, nanoseconds};
 
 pub const FAMILY: Family = Family {
     name: "in-flight",
@@ -32,27 +32,17 @@ pub const FAMILY: Family = Family {
         ns("cancel one"),
         ns("end all"),
         ns("cancel all"),
-        bytes("memory"),
-        bytes("kernel's memory"),
+        MEMORY,
+        KERNEL_MEMORY,
     ],
     steps: &[1, 4, 16, 64, 256, 1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1_000_000],
     smoke: 1 << 10,
     measure,
 };
 
-const fn ns(name: &'static str) -> Measure {
-    Measure { name, unit: Unit::Nanoseconds }
-}
-
-const fn bytes(name: &'static str) -> Measure {
-    Measure { name, unit: Unit::Bytes }
-}
-
 /// Operations that are submitted at once.
 const BATCH: usize = 32;
 const BUFFER: usize = 16;
-/// Fewer operations than this are lost in the pages that everything else needs.
-const COUNTABLE: u64 = 1 << 10;
 /// What an operation may need at most, of both memories.
 const NEEDED: f64 = 2048.0;
 /// The most that are cancelled together. The kernel looks at each that it has cancelled already for each that it looks
@@ -187,17 +177,12 @@ fn measure(variant: usize, size: u64, step: &mut Step) -> Result<(), String> {
 }
 
 fn of<D: Door>(completions: u32, size: u64, step: &mut Step) {
-    let time = Duration::from_millis(if step.smoke { 1 } else { 40 });
+    let time = machine::time(step);
     let new = || Pending::<D>::new(completions, size as usize);
-    let (resident, objects) = (machine::resident(), machine::kernel_objects());
+    let memory = Memory::now();
     let mut first = new();
     let start = first.start();
-    if size >= COUNTABLE {
-        step.say("memory", (machine::resident() - resident) / size as f64);
-    }
-    if size >= 16 * COUNTABLE {
-        step.say("kernel's memory", (machine::kernel_objects() - objects) / size as f64);
-    }
+    memory.say(step, size);
     beside(&mut first, time, step);
     step.say("cancel one", first.cancel_some(time));
     let (mut starts, mut ends) = (vec![start], vec![first.end()]);

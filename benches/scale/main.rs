@@ -11,8 +11,11 @@
 //!
 //! A crate of its own, and not part of the library: what `instructions` is compiled from should not change with it.
 
+mod buffers;
+mod connections;
 mod curve;
 mod draw;
+mod files;
 mod in_flight;
 mod machine;
 mod run;
@@ -25,7 +28,7 @@ use clap::Parser;
 use curve::Family;
 
 /// All of them, in the order of the output.
-const FAMILIES: [&Family; 1] = [&in_flight::FAMILY];
+const FAMILIES: [&Family; 4] = [&in_flight::FAMILY, &connections::FAMILY, &files::FAMILY, &buffers::FAMILY];
 
 #[derive(Parser)]
 struct Options {

@@ -12,7 +12,7 @@ use crate::curve::{Curve, Family, Row, Step};
 use crate::machine;
 
 /// The longest that a step may take.
-const PATIENCE: Duration = Duration::from_secs(12);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// What a child says in place of a measure when a limit stops it.
 const SKIPPED: &str = "skipped";
 
