@@ -7,12 +7,12 @@
 //! This process only starts others and does the sums. Each of the others is given one column of one section, calibrates
 //! how much is in a slice, and reports what every slice took. What goes to the standard output is Markdown.
 
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use rawring_benches::Spread;
-use rawring_benches::ratio::{AGAIN, Contest, Extent, Pace, Section, Target, sections};
+use rawring_benches::ratio::{AGAIN, Contest, Extent, Memory, Pace, Section, Target, sections};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,9 @@ struct Options {
     /// Measure one column: section, column, rounds.
     #[arg(long, hide = true, num_args = 3)]
     execute: Option<Vec<String>>,
+    /// Only this variant of it.
+    #[arg(long, hide = true)]
+    alone: Option<String>,
 }
 
 /// What a process says of its column.
@@ -51,6 +54,8 @@ enum Report {
         names: Vec<String>,
         /// For each round, the nanoseconds of each variant's slice.
         rounds: Vec<Vec<f64>>,
+        /// The most that was resident at once, in bytes.
+        peak: u64,
         skipped: Vec<String>,
     },
     Skipped(String),
@@ -59,7 +64,7 @@ enum Report {
 fn main() -> ExitCode {
     let options = Options::parse();
     if let Some(what) = &options.execute {
-        return execute(what, options.smoke);
+        return execute(what, &options);
     }
     let sections: Vec<_> = sections().into_iter().filter(|section| section.name.contains(&options.only)).collect();
     if sections.is_empty() {
@@ -68,7 +73,7 @@ fn main() -> ExitCode {
     }
     introduce(&options);
     for section in &sections {
-        Measured::new(section, &options).print(options.smoke);
+        Measured::new(section, &options).print(&options);
     }
     ExitCode::SUCCESS
 }
@@ -90,7 +95,7 @@ fn introduce(options: &Options) {
 }
 
 /// The child: measures one column and reports.
-fn execute(what: &[String], smoke: bool) -> ExitCode {
+fn execute(what: &[String], options: &Options) -> ExitCode {
     let [section, column, rounds] = what else { unreachable!("clap counts them") };
     let sections = sections();
     let section = sections.iter().find(|known| known.name == section).expect("a section");
@@ -98,9 +103,12 @@ fn execute(what: &[String], smoke: bool) -> ExitCode {
     if section.pinned {
         pin();
     }
-    let extent = if smoke { Extent::Smoke } else { Extent::Full };
+    let extent = if options.smoke { Extent::Smoke } else { Extent::Full };
     let report = match column.make(extent) {
-        Ok(contest) => measure(contest, section.pace, rounds.parse().expect("a number")),
+        Ok(mut contest) => {
+            contest.variants.retain(|variant| options.alone.as_ref().is_none_or(|name| variant.name == *name));
+            measure(contest, section.pace, rounds.parse().expect("a number"))
+        }
         Err(reason) => Report::Skipped(reason),
     };
     println!("{}", serde_json::to_string(&report).expect("numbers and names"));
@@ -152,7 +160,15 @@ fn measure(mut contest: Contest, pace: Pace, rounds: u32) -> Report {
     };
     let rounds = (0..rounds).map(round).collect();
     let operations = f64::from(loops) * f64::from(contest.operations);
-    Report::Measured { operations, names, rounds, skipped: contest.skipped }
+    Report::Measured { operations, names, rounds, peak: peak(), skipped: contest.skipped }
+}
+
+/// The most that was ever resident of this process.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("what the kernel says of this process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak of what was resident");
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kilobytes * 1024
 }
 
 /// A section with what all of its processes said: for each column, each of them.
@@ -161,27 +177,35 @@ struct Measured<'s> {
     columns: Vec<Vec<Report>>,
 }
 
+/// How many rounds there are in how many processes.
+fn extent(section: &Section, options: &Options) -> (u32, u32) {
+    match (options.smoke, section.pace) {
+        (true, Pace::Slices) => (3, 1),
+        (true, Pace::Commands { .. }) => (1, 1),
+        (false, Pace::Slices) => (options.rounds, options.executions),
+        (false, Pace::Commands { rounds, executions }) => (rounds, executions),
+    }
+}
+
+/// Has another process measure a column, or one variant of it.
+fn child(section: &Section, column: &str, rounds: u32, alone: Option<&str>, smoke: bool) -> Report {
+    let mut child = Command::new(std::env::current_exe().expect("the benchmark has a name"));
+    child.args(["--execute", section.name, column, &rounds.to_string()]);
+    child.args(alone.map(|name| ["--alone", name]).iter().flatten());
+    child.args(smoke.then_some("--smoke"));
+    let output = child.stderr(Stdio::inherit()).output().expect("this program again");
+    assert!(output.status.success(), "{}, {column} failed", section.name);
+    serde_json::from_slice(&output.stdout).expect("a report")
+}
+
 impl<'s> Measured<'s> {
     fn new(section: &'s Section, options: &Options) -> Self {
-        let (rounds, executions) = match (options.smoke, section.pace) {
-            (true, Pace::Slices) => (3, 1),
-            (true, Pace::Commands { .. }) => (1, 1),
-            (false, Pace::Slices) => (options.rounds, options.executions),
-            (false, Pace::Commands { rounds, executions }) => (rounds, executions),
-        };
-        let this = std::env::current_exe().expect("the benchmark has a name");
+        let (rounds, executions) = extent(section, options);
         let mut columns: Vec<_> = section.columns.iter().map(|_| Vec::new()).collect();
         for number in 1..=executions {
             eprintln!("{}: {number} of {executions}", section.name);
             for (column, reports) in section.columns.iter().zip(&mut columns) {
-                let mut child = Command::new(&this);
-                child.args(["--execute", section.name, &column.name, &rounds.to_string()]);
-                if options.smoke {
-                    child.arg("--smoke");
-                }
-                let output = child.stderr(std::process::Stdio::inherit()).output().expect("this program again");
-                assert!(output.status.success(), "{}, {} failed", section.name, column.name);
-                reports.push(serde_json::from_slice(&output.stdout).expect("a report"));
+                reports.push(child(section, &column.name, rounds, None, options.smoke));
             }
         }
         Measured { section, columns }
@@ -211,11 +235,11 @@ impl<'s> Measured<'s> {
         self.spread(column, |report| report.median(who, |times, at| Some(times[at] / times[report.index(against)?])))
     }
 
-    fn print(&self, smoke: bool) {
+    fn print(&self, options: &Options) {
         let Section { name, note, unit, columns, .. } = self.section;
         println!("\n### {name}\n\n{note}");
         if let Pace::Commands { rounds, executions } = self.section.pace {
-            println!("These take long: {rounds} rounds in each of {executions} processes.");
+            println!("A slice takes long here: {rounds} rounds in each of {executions} processes.");
         }
         let mut skipped: Vec<String> = Vec::new();
         for (column, reports) in columns.iter().zip(&self.columns) {
@@ -259,13 +283,38 @@ impl<'s> Measured<'s> {
                 let measured = self.ratio(column, who, against)?;
                 let copy = self.ratio(column, &format!("{reference}{AGAIN}"), reference)?;
                 let verdict = match measured.median <= most[column] {
-                    _ if smoke => "not judged",
+                    _ if options.smoke => "not judged",
                     _ if (copy.median - 1.0).abs() > NOISE => "noisy",
                     true => "holds",
                     false => "**missed**",
                 };
-                Some(format!("{:.3}, at most {}: {verdict}", measured.median, most[column]))
+                let digits = if most[column] < 1.0 { 2 } else { 3 };
+                Some(format!("{:.3}, at most {:.digits$}: {verdict}", measured.median, most[column]))
             });
+        }
+        if let Some(memory) = self.section.memory {
+            self.print_memory(memory, &names, options);
+        }
+    }
+
+    /// What each variant needs, measured now in a process of its own.
+    fn print_memory(&self, Memory { buffers, most }: Memory, names: &[&str], options: &Options) {
+        println!("\n| peak of the resident memory of a process that does only this | bytes beyond the buffers | |");
+        println!("| --- | --- | --- |");
+        let (rounds, _) = extent(self.section, options);
+        let columns = || self.section.columns.iter().map(|column| &column.name);
+        for (column, name) in columns().flat_map(|column| names.iter().map(move |name| (column, name))) {
+            let Report::Measured { peak, .. } = child(self.section, column, rounds, Some(name), options.smoke) else {
+                continue;
+            };
+            let beyond = peak.saturating_sub(buffers);
+            let verdict = match beyond <= most {
+                _ if options.smoke => "not judged",
+                true => "holds",
+                false => "**missed**",
+            };
+            let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            println!("| {name} | {:.2} MiB | at most {} MiB: {verdict} |", mebibytes(beyond), mebibytes(most));
         }
     }
 }

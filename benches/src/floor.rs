@@ -9,7 +9,7 @@ use rawring_sys as sys;
 use crate::{LARGEST, MARK, Reads, Rounds, Work, opaque};
 
 /// A ring, as a program would keep it that does nothing else.
-struct ByHand<const CHECKED: bool, const WIDE: bool> {
+pub(crate) struct ByHand<const CHECKED: bool, const WIDE: bool> {
     fd: OwnedFd,
     at: sys::RingPointers,
     sq_tail: u32,
@@ -19,14 +19,14 @@ struct ByHand<const CHECKED: bool, const WIDE: bool> {
 }
 
 impl<const CHECKED: bool, const WIDE: bool> ByHand<CHECKED, WIDE> {
-    fn new() -> Self {
+    pub(crate) fn new(entries: u32) -> Self {
         let mut params = sys::io_uring_params::ZERO;
         params.flags = sys::IORING_SETUP_NO_SQARRAY;
         if WIDE {
             params.flags |= sys::IORING_SETUP_SQE128 | sys::IORING_SETUP_CQE32;
         }
         // SAFETY: the parameters are valid and name no memory.
-        let fd = unsafe { sys::io_uring_setup(LARGEST, &raw mut params) }.expect("io_uring_setup");
+        let fd = unsafe { sys::io_uring_setup(entries, &raw mut params) }.expect("io_uring_setup");
         // SAFETY: the kernel has just opened it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         let map = sys::RingMap::new(fd.as_fd(), &params, sys::Fork::DontFork).expect("mmap");
@@ -34,7 +34,7 @@ impl<const CHECKED: bool, const WIDE: bool> ByHand<CHECKED, WIDE> {
     }
 
     #[inline(always)]
-    fn round(&mut self, batch: u32, mut entry: impl FnMut(u32) -> sys::io_uring_sqe) -> u64 {
+    pub(crate) fn round(&mut self, batch: u32, mut entry: impl FnMut(u32) -> sys::io_uring_sqe) -> u64 {
         // Copies, because the compiler cannot know that no slot overlaps them.
         let here = self.at;
         // SAFETY: the pointers are those of the mapping, which lives as long as `self`, and these words are shared.
@@ -58,7 +58,7 @@ impl<const CHECKED: bool, const WIDE: bool> ByHand<CHECKED, WIDE> {
         self.sq_tail = tail;
         word(here.sq_tail).store(tail, Ordering::Release);
         let (fd, flags) = (self.fd.as_raw_fd(), sys::IORING_ENTER_GETEVENTS);
-        // SAFETY: the entries name nothing but the buffers of `Reads`, which live until they completed.
+        // SAFETY: the entries name nothing but buffers that live until they completed.
         let taken = unsafe { sys::io_uring_enter(fd, batch, batch, flags, core::ptr::null(), 0) };
         if CHECKED && taken != Ok(batch) {
             panic!("not everything was submitted");
@@ -118,9 +118,9 @@ impl<const CHECKED: bool> Rounds for Blocks<CHECKED> {
 
 fn make<const CHECKED: bool>(work: Work) -> Option<Box<dyn Rounds>> {
     Some(match work {
-        Work::Nop => Box::new(Nops::<CHECKED, false>(ByHand::new())),
-        Work::NopWide => Box::new(Nops::<CHECKED, true>(ByHand::new())),
-        Work::Read => Box::new(Blocks::<CHECKED>(ByHand::new(), Reads::new())),
+        Work::Nop => Box::new(Nops::<CHECKED, false>(ByHand::new(LARGEST))),
+        Work::NopWide => Box::new(Nops::<CHECKED, true>(ByHand::new(LARGEST))),
+        Work::Read => Box::new(Blocks::<CHECKED>(ByHand::new(LARGEST), Reads::new())),
     })
 }
 

@@ -10,6 +10,7 @@ mod blocks;
 mod copies;
 mod echo;
 mod echo_peer;
+mod many;
 mod messages;
 mod paths;
 mod polled;
@@ -32,6 +33,17 @@ pub struct Section {
     pub columns: Vec<Column>,
     /// What the numbers should be.
     pub targets: Vec<Target>,
+    /// Memory, where it is measured.
+    pub memory: Option<Memory>,
+}
+
+/// What is measured of memory: the peak of what is resident in a process that does nothing but one variant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Memory {
+    /// Bytes of it that are the work's own, whoever does it.
+    pub buffers: u64,
+    /// How many more there should be at most.
+    pub most: u64,
 }
 
 /// How many rounds there are, of what length.
@@ -123,6 +135,7 @@ pub fn sections() -> Vec<Section> {
     vec![
         nops(),
         small_reads(),
+        many::section(),
         blocks::cached(),
         blocks::direct(),
         blocks::writes(),
@@ -182,6 +195,7 @@ fn nops() -> Section {
             target("rawring push", "io-uring", peer),
             target(ONE_THREAD, "io-uring", [0.62, 0.89, 0.93, 0.95]),
         ],
+        memory: None,
     }
 }
 
@@ -194,5 +208,6 @@ fn small_reads() -> Section {
         pace: Pace::Slices,
         columns: by_batch(Work::Read),
         targets: Vec::new(),
+        memory: None,
     }
 }

@@ -4,7 +4,7 @@
 //! ends with reading back what its last batch wrote.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
@@ -19,7 +19,7 @@ use super::{AGAIN, Column, Contest, Pace, Section, Variant};
 use crate::rawring::ring_of_one_thread;
 
 /// How much each mark in the file stands for.
-const PIECE: usize = 256;
+pub(super) const PIECE: usize = 256;
 const PAGE: usize = 4096;
 
 /// What is done with blocks.
@@ -55,17 +55,24 @@ struct Blocks {
 struct Page([u8; PAGE]);
 
 /// What is in the file at `offset`.
-fn mark(offset: u64) -> [u8; 8] {
+pub(super) fn mark(offset: u64) -> [u8; 8] {
     (offset / PIECE as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_ne_bytes()
 }
 
-fn file(job: Job) -> Result<Rc<File>, String> {
-    let mut file = tempfile::tempfile().expect("a file");
-    let mut content = vec![0; job.size()];
-    for (number, piece) in content.chunks_mut(PIECE).enumerate() {
-        piece[..8].copy_from_slice(&mark((number * PIECE) as u64));
+/// A file with a mark at the start of every piece.
+pub(super) fn marked_file(size: usize) -> File {
+    // Piece by piece: what memory is needed at most is measured in places.
+    let mut to = BufWriter::new(tempfile::tempfile().expect("a file"));
+    for offset in (0..size as u64).step_by(PIECE) {
+        let mut piece = [0; PIECE];
+        piece[..8].copy_from_slice(&mark(offset));
+        to.write_all(&piece).expect("the file's content");
     }
-    file.write_all(&content).expect("the file's content");
+    to.into_inner().expect("the file's content")
+}
+
+fn file(job: Job) -> Result<Rc<File>, String> {
+    let file = marked_file(job.size());
     if job == Job::ReadDirect {
         file.sync_all().expect("the file on its disk");
         let errno = |error| format!("the file system of {} has no O_DIRECT: {error}", std::env::temp_dir().display());
@@ -259,6 +266,7 @@ pub(super) fn cached() -> Section {
         pace: Pace::Slices,
         columns: [(256, 1), (256, 32), (4096, 1), (4096, 32)].map(of).into(),
         targets: Vec::new(),
+        memory: None,
     }
 }
 
@@ -273,6 +281,7 @@ pub(super) fn direct() -> Section {
         pace: Pace::Slices,
         columns: [1, 8, 32].map(|depth| column(Job::ReadDirect, PAGE, depth, format!("depth {depth}"))).into(),
         targets: Vec::new(),
+        memory: None,
     }
 }
 
@@ -287,5 +296,6 @@ pub(super) fn writes() -> Section {
         pace: Pace::Slices,
         columns: [1, 32].map(|batch| column(Job::Write, PAGE, batch, format!("b{batch}"))).into(),
         targets: Vec::new(),
+        memory: None,
     }
 }

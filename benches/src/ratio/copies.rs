@@ -103,5 +103,6 @@ pub(super) fn section() -> Section {
         pace: Pace::Commands { rounds: 3, executions: 3 },
         columns: vec![Column::new("1 GiB", contest)],
         targets: Vec::new(),
+        memory: None,
     }
 }

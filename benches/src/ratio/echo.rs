@@ -212,5 +212,6 @@ pub(super) fn section() -> Section {
         pace: Pace::Slices,
         columns: vec![Column::new("50 connections", |_| contest())],
         targets: Vec::new(),
+        memory: None,
     }
 }

@@ -204,5 +204,6 @@ pub(super) fn section() -> Section {
         pace: Pace::Slices,
         columns: vec![Column::new("1 and an answer", |_| contest(1)), Column::new("32 and an answer", |_| contest(32))],
         targets: Vec::new(),
+        memory: None,
     }
 }

@@ -235,5 +235,6 @@ pub(super) fn section() -> Section {
         pace: Pace::Slices,
         columns: vec![Column::new("open and close", |_| opens()), Column::new("statx", |_| stats())],
         targets: Vec::new(),
+        memory: None,
     }
 }

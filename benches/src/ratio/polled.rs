@@ -102,5 +102,6 @@ pub(super) fn section() -> Section {
         pace: Pace::Slices,
         columns: [1, 8, 32].map(|batch| Column::new(format!("b{batch}"), move |_| contest(batch))).into(),
         targets: Vec::new(),
+        memory: None,
     }
 }
