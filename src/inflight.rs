@@ -14,7 +14,6 @@ use rustix::io::Errno;
 
 use crate::buf_ring::{BadBuffer, Delivery};
 use crate::cqe::{Cqe, Notification};
-use crate::queue::Pos;
 use crate::ring::Ring;
 use crate::scope::{ScopeError, Ticket};
 use crate::sqe::{Sqe, Sqe128};
@@ -73,18 +72,10 @@ pub struct InFlight<S: 'static> {
 
 struct Inner<S> {
     ring: Ring,
-    tokens: Tokens<Op>,
+    tokens: Tokens<()>,
     states: States<S>,
-    start: Pos,
-    /// What the completion of the latest event delivered.
-    delivered: Option<Result<Delivery, BadBuffer>>,
-}
-
-/// What is known of an operation that has not ended.
-#[derive(Default)]
-struct Op {
-    /// Its latest completion with more to come: for a zero-copy send, the result.
-    latest: Option<Cqe>,
+    /// Where the first entry is, or will be.
+    start: u64,
 }
 
 /// What a completion meant.
@@ -135,7 +126,7 @@ impl<S: 'static> InFlight<S> {
             Ok(true) => {
                 let start = ring.mark();
                 let (tokens, states) = (Tokens::new(), States::new());
-                let inner = Inner { ring, tokens, states, start, delivered: None };
+                let inner = Inner { ring, tokens, states, start };
                 return Ok(InFlight { inner: ManuallyDrop::new(inner) });
             }
             Ok(false) => ScopeError::NoCancelAny,
@@ -152,7 +143,7 @@ impl<S: 'static> InFlight<S> {
     /// # Errors
     ///
     /// The state comes back when the queue is full, or when the entry asks for no completion on success.
-    #[inline]
+    #[inline(always)]
     pub fn start<F>(&mut self, state: S, entry: F) -> Result<Ticket, Refused<S>>
     where
         F: for<'a> FnOnce(&'a mut S) -> Sqe<'a>,
@@ -168,7 +159,7 @@ impl<S: 'static> InFlight<S> {
         self.lend(state, entry)
     }
 
-    #[inline]
+    #[inline(always)]
     fn lend<'a, E: Entry + 'a>(&mut self, state: S, entry: impl FnOnce(&'a mut S) -> E) -> Result<Ticket, Refused<S>> {
         let Inner { ring, tokens, states, .. } = &mut *self.inner;
         let Some(slot) = tokens.next_slot() else {
@@ -184,9 +175,9 @@ impl<S: 'static> InFlight<S> {
         std::mem::forget(unwinding);
         // SAFETY: the entry borrows from the state in its place, or what is `'static`. The state is taken out, or its place
         // freed, only when the operation is no longer live.
-        match unsafe { tokens.push(ring, Op::default(), entry) } {
+        match unsafe { tokens.push(ring, slot, (), entry) } {
             Ok(key) => Ok(Ticket(key)),
-            Err((_, Refused { entry, reason })) => {
+            Err(Refused { entry, reason }) => {
                 drop(entry);
                 // SAFETY: the entry, which borrowed from the state, never reached the queue and is gone.
                 Err(Refused { entry: unsafe { place.read() }, reason })
@@ -195,24 +186,21 @@ impl<S: 'static> InFlight<S> {
     }
 
     /// What the next completion in the queue means; `None` when there is none. Makes no system call.
-    #[inline]
+    #[inline(always)]
     pub fn next_event(&mut self) -> Option<Event<S>> {
-        let Inner { ring, tokens, states, delivered, .. } = &mut *self.inner;
-        *delivered = None;
+        let Inner { ring, tokens, states, .. } = &mut *self.inner;
         if let Some(kept) = ring.kept() {
+            tokens.forget_delivered();
             return Some(Event::Foreign(kept));
         }
-        while let Some(cqe) = ring.pop() {
-            *delivered = tokens.delivered(ring, &cqe);
-            match tokens.meet(&cqe) {
+        // SAFETY: whatever else may consume completions makes the table look again: submitting, and `ring_mut`.
+        while let Some(cqe) = unsafe { tokens.pop(ring) } {
+            match tokens.meet(ring, &cqe) {
+                // SAFETY: this was the operation's last completion.
+                Met::Last((), report) => return Some(Event::Done(unsafe { done(states, cqe, report) })),
+                Met::More(()) => return Some(Event::More(Ticket(cqe.user_data()), cqe)),
                 Met::Foreign => return Some(Event::Foreign(cqe)),
                 Met::Internal => {}
-                Met::More(op) => {
-                    op.latest = Some(cqe);
-                    return Some(Event::More(Ticket(cqe.user_data()), cqe));
-                }
-                // SAFETY: this was the operation's last completion.
-                Met::Last(op) => return Some(Event::Done(unsafe { done(states, cqe, op) })),
             }
         }
         None
@@ -249,7 +237,7 @@ impl<S: 'static> InFlight<S> {
     ///
     /// [`BadBuffer`], if the kernel lies, or if a receive counts bytes that are in no buffer.
     pub fn delivered(&mut self) -> Option<Result<Delivery, BadBuffer>> {
-        self.inner.delivered.take()
+        self.inner.tokens.take_delivered()
     }
 
     /// The next event; submits, and waits for one, as long as there is none.
@@ -288,25 +276,27 @@ impl<S: 'static> InFlight<S> {
     /// See [`Submissions::submit`](crate::Submissions::submit).
     #[inline]
     pub fn submit(&mut self) -> Result<u32, Errno> {
-        let Inner { ring, tokens, .. } = &mut *self.inner;
-        let result = ring.submit();
-        tokens.submitted(ring);
-        result
+        self.ring_again().submit()
     }
 
     /// See [`Ring::submit_and_wait`].
     #[inline]
     pub fn submit_and_wait(&mut self, want: u32) -> Result<Submitted, Errno> {
-        self.submit_with(&Wait::new(want))
+        self.ring_again().submit_and_wait(want)
     }
 
     /// See [`Ring::submit_with`].
     #[inline]
     pub fn submit_with(&mut self, wait: &Wait<'_>) -> Result<Submitted, Errno> {
+        self.ring_again().submit_with(wait)
+    }
+
+    /// The ring, for what may consume completions that nobody is to see.
+    #[inline(always)]
+    fn ring_again(&mut self) -> &mut Ring {
         let Inner { ring, tokens, .. } = &mut *self.inner;
-        let result = ring.submit_with(wait);
-        tokens.submitted(ring);
-        result
+        tokens.look_again(ring);
+        ring
     }
 
     /// Operations that were started and have not ended.
@@ -332,7 +322,7 @@ impl<S: 'static> InFlight<S> {
     /// 2. Nobody but this `InFlight` reaps completions from it while operations are in flight.
     /// 3. Nothing pushed to it has a `user_data` that is [reserved](crate::UserData::is_reserved).
     pub unsafe fn ring_mut(&mut self) -> &mut Ring {
-        &mut self.inner.ring
+        self.ring_again()
     }
 
     /// Takes back what was not submitted, cancels everything in flight, waits for the last completions, and gives back
@@ -354,17 +344,16 @@ impl<S: 'static> InFlight<S> {
             // What is in flight is the parent's.
             return Err(ShutdownError { in_flight: self, ended: vec![], unsubmitted: vec![], errno: Errno::BADF });
         }
-        let Inner { ring, tokens, states, start, delivered } = &mut *self.inner;
-        *delivered = None;
+        let Inner { ring, tokens, states, start } = &mut *self.inner;
+        tokens.forget_delivered();
         let mut ended = Vec::new();
         let mut unsubmitted = Vec::new();
         // SAFETY: of an entry taken back, the kernel has seen nothing, so its state is ours again.
         tokens.retract(ring, *start, |slot, _| unsubmitted.push(unsafe { states.place(slot).read() }));
         let drained = tokens.drain(ring, patience, |cqe, met| match met {
-            Met::More(op) => op.latest = Some(cqe),
             // SAFETY: this was the operation's last completion.
-            Met::Last(op) => ended.push(unsafe { done(states, cqe, op) }),
-            Met::Foreign | Met::Internal => {}
+            Met::Last((), report) => ended.push(unsafe { done(states, cqe, report) }),
+            Met::More(()) | Met::Foreign | Met::Internal => {}
         });
         if let Err(errno) = drained {
             return Err(ShutdownError { in_flight: self, ended, unsubmitted, errno });
@@ -412,20 +401,19 @@ impl<S> std::fmt::Debug for InFlight<S> {
     }
 }
 
-/// Moves the state of an operation out, now that it has ended.
+/// Moves the state of an operation out, now that it has ended. `report` is its completion before the last.
 ///
 /// # Safety
 ///
 /// `cqe` is the last completion of an operation that was live until now in the table to which these states belong.
 #[inline(always)]
-unsafe fn done<S>(states: &mut States<S>, cqe: Cqe, op: Op) -> Done<S> {
+unsafe fn done<S>(states: &mut States<S>, cqe: Cqe, report: Option<Cqe>) -> Done<S> {
     let key = cqe.user_data();
-    let slot = key.slot().unwrap_or_default();
     // SAFETY: by the caller's promise the key names the operation's slot: its place was filled when the operation
     // started, and the kernel is done with it.
-    let state = unsafe { states.place(slot).read() };
+    let state = unsafe { states.place(key.lower()).read() };
     let notification = cqe.notification();
-    let cqe = if notification.is_some() { op.latest.unwrap_or(cqe) } else { cqe };
+    let cqe = if notification.is_some() { report.unwrap_or(cqe) } else { cqe };
     Done { state, ticket: Ticket(key), cqe, notification }
 }
 

@@ -14,11 +14,12 @@ use crate::cqe::Cqe;
 use crate::flags::{Features, SetupFlags};
 use crate::handle::Handle;
 use crate::kernel::Entrance;
-use crate::queue::{Completions, Cq, Enter, Mode, Places, Pos, Sq};
+use crate::queue::{Completions, Cq, Enter, Mode, Places, Sq};
 use crate::register::{BufferTable, Region};
 use crate::setup::{Given, Setup, SetupError};
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Refused, Side, Submissions};
+use crate::user_data::Keys;
 use crate::wait::{Argument, Submitted, Wait, WaitEnd};
 use crate::waker::Wakeable;
 use rawring_sys as sys;
@@ -69,8 +70,8 @@ pub struct Ring {
     /// What the kernel made of the queues when it resized them, until they are mapped.
     pub(crate) resized: Option<Box<sys::io_uring_params>>,
     cancel_any: Option<bool>,
-    /// Counts the operations of the safe doors, so that no two of them have the same `user_data` soon after another.
-    pub(crate) generation: u32,
+    /// What the operations of the safe doors have as `user_data`.
+    pub(crate) keys: Keys,
     /// The rings of provided buffers that are registered with this one.
     pub(crate) groups: Groups,
 }
@@ -136,7 +137,7 @@ impl Ring {
             fork,
             resized: None,
             cancel_any: None,
-            generation: 0,
+            keys: Keys::new(),
             groups: Groups::default(),
         };
         ring.find_way();
@@ -437,10 +438,16 @@ impl Ring {
         Ok(known)
     }
 
-    /// Takes one completion from the queue, past the stash. For the doors that sort completions.
+    /// Takes one completion from the queue, past the stash. For the doors that sort completions. `left` is the door's
+    /// own count of those that it knows of.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Cq::pop`].
     #[inline(always)]
-    pub(crate) fn pop(&mut self) -> Option<Cqe> {
-        let cqe = self.cq.pop();
+    pub(crate) unsafe fn pop(&mut self, left: &mut u32) -> Option<Cqe> {
+        // SAFETY: the caller's promise.
+        let cqe = unsafe { self.cq.pop(left) };
         if cqe.is_none() {
             self.cq.publish();
         }
@@ -458,13 +465,14 @@ impl Ring {
         self.cq.kept()
     }
 
-    /// Where the next entry will go; what was pushed since can be taken back with [`Ring::retract`].
-    pub(crate) fn mark(&self) -> Pos {
+    /// The position of the next entry; what was pushed since can be taken back with [`Ring::retract`].
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> u64 {
         self.submit.sq.next()
     }
 
     /// Takes back what was pushed since `mark` and the kernel cannot have seen; tells how many slots.
-    pub(crate) fn retract(&mut self, mark: Pos) -> u32 {
+    pub(crate) fn retract(&mut self, mark: u64) -> u32 {
         self.submit.sq.retract(mark)
     }
 }

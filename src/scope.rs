@@ -13,7 +13,6 @@ use rustix::io::Errno;
 
 use crate::buf_ring::{BadBuffer, Delivery};
 use crate::cqe::Cqe;
-use crate::queue::Pos;
 use crate::ring::Ring;
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Reason, Refused};
@@ -27,9 +26,7 @@ pub struct Scope<'r, 'env> {
     /// The operations in flight, each with the `user_data` that its entry came with.
     tokens: Tokens<UserData>,
     /// Where the scope's first entry is, or will be.
-    start: Pos,
-    /// What the latest completion delivered.
-    delivered: Option<Result<Delivery, BadBuffer>>,
+    start: u64,
     /// Invariant in `'env`: an entry for a shorter borrow must not pass for one that lives as long as the call.
     env: PhantomData<&'env mut &'env ()>,
 }
@@ -99,7 +96,7 @@ impl Ring {
             return Err(ScopeError::NoCancelAny);
         }
         let start = self.mark();
-        let mut scope = Scope { ring: self, tokens: Tokens::new(), start, delivered: None, env: PhantomData };
+        let mut scope = Scope { ring: self, tokens: Tokens::new(), start, env: PhantomData };
         // Dropping the scope is what makes returning sound; on a panic, unwinding drops it.
         Ok(f(&mut scope))
     }
@@ -114,6 +111,7 @@ impl<'env> Scope<'_, 'env> {
     /// # Errors
     ///
     /// The entry comes back when the queue is full, or when it asks for no completion on success.
+    #[inline(always)]
     pub fn push(&mut self, entry: impl Into<Sqe<'env>>) -> Result<Ticket, Refused<Sqe<'env>>> {
         self.put(entry.into())
     }
@@ -124,14 +122,15 @@ impl<'env> Scope<'_, 'env> {
     }
 
     /// Called with entries for `'env` only.
+    #[inline(always)]
     fn put<E: Entry>(&mut self, entry: E) -> Result<Ticket, Refused<E>> {
         let shown = UserData(entry.bytes().user_data);
+        let Some(slot) = self.tokens.next_slot() else {
+            return Err(Refused { entry, reason: Reason::TooMany });
+        };
         // SAFETY: what the entry borrows outlives the scope (`'env`), and the scope's drop, which nobody can prevent,
         // returns only when none of its operations is live.
-        match unsafe { self.tokens.push(self.ring, shown, entry) } {
-            Ok(key) => Ok(Ticket(key)),
-            Err((_, refused)) => Err(refused),
-        }
+        unsafe { self.tokens.push(self.ring, slot, shown, entry) }.map(Ticket)
     }
 
     /// Asks the kernel to cancel an operation of this scope. Its own completion tells what became of it; the request's
@@ -149,33 +148,34 @@ impl<'env> Scope<'_, 'env> {
     }
 
     /// See [`Submissions::submit`](crate::Submissions::submit).
+    #[inline]
     pub fn submit(&mut self) -> Result<u32, Errno> {
-        let result = self.ring.submit();
-        self.tokens.submitted(self.ring);
-        result
+        self.tokens.look_again(self.ring);
+        self.ring.submit()
     }
 
     /// See [`Ring::submit_and_wait`].
+    #[inline]
     pub fn submit_and_wait(&mut self, want: u32) -> Result<Submitted, Errno> {
-        self.submit_with(&Wait::new(want))
+        self.tokens.look_again(self.ring);
+        self.ring.submit_and_wait(want)
     }
 
     /// See [`Ring::submit_with`].
+    #[inline]
     pub fn submit_with(&mut self, wait: &Wait<'_>) -> Result<Submitted, Errno> {
-        let result = self.ring.submit_with(wait);
-        self.tokens.submitted(self.ring);
-        result
+        self.tokens.look_again(self.ring);
+        self.ring.submit_with(wait)
     }
 
     /// The next completion of this scope's operations that is in the queue, with the `user_data` that its entry came
     /// with. Foreign completions on the way are kept; see [`foreign`](Self::foreign).
+    #[inline(always)]
     pub fn completion(&mut self) -> Option<Cqe> {
-        self.delivered = None;
-        while let Some(mut cqe) = self.ring.pop() {
-            self.delivered = self.tokens.delivered(self.ring, &cqe);
-            let shown = match self.tokens.meet(&cqe) {
-                Met::More(shown) => *shown,
-                Met::Last(shown) => shown,
+        // SAFETY: nobody else has the ring, and submitting, which may consume completions, makes the table look again.
+        while let Some(mut cqe) = unsafe { self.tokens.pop(self.ring) } {
+            let shown = match self.tokens.meet(self.ring, &cqe) {
+                Met::Last(shown, _) | Met::More(shown) => shown,
                 Met::Internal => continue,
                 Met::Foreign => {
                     self.ring.keep(cqe);
@@ -196,7 +196,7 @@ impl<'env> Scope<'_, 'env> {
     ///
     /// As there.
     pub fn delivered(&mut self) -> Option<Result<Delivery, BadBuffer>> {
-        self.delivered.take()
+        self.tokens.take_delivered()
     }
 
     /// All completions of this scope's operations that are in the queue, each as by
@@ -242,7 +242,7 @@ impl<'env> Scope<'_, 'env> {
 
 impl Drop for Scope<'_, '_> {
     fn drop(&mut self) {
-        let Scope { ring, tokens, start, delivered: _, env: _ } = self;
+        let Scope { ring, tokens, start, env: _ } = self;
         let drained = if ring.map.is_left_behind() {
             // A forked child. What is in flight is the parent's, and memory may still be shared with it.
             if tokens.live() == 0 { Ok(()) } else { Err(Errno::BADF) }

@@ -4,6 +4,9 @@
 //! `MORE` is reaped or the entry is taken back unseen by the kernel. While it is live, what its entry names is not
 //! touched by us and not freed. The value `T` rides along and is given back at the end.
 //!
+//! Most operations end with their first completion. What there is to know of others is kept apart, so that a slot is no
+//! more than a key and a position, and one comparison with the key says that a completion is the end of such a one.
+//!
 //! Completions are recognised by slot and generation, with the prefix that the safe ways to submit refuse to everybody
 //! else ([`UserData::is_reserved`]). A completion that matches no live operation is foreign: it is kept for its owner
 //! and never counted.
@@ -13,7 +16,6 @@ use std::time::{Duration, Instant};
 use crate::buf_ring::{BadBuffer, Delivery, Source};
 use crate::cqe::Cqe;
 use crate::op;
-use crate::queue::Pos;
 use crate::ring::Ring;
 use crate::sqe::{RawSqe, Sqe};
 use crate::submit::{Entry, Reason, Refused};
@@ -22,21 +24,27 @@ use crate::wait::{Wait, WaitEnd};
 use rawring_sys as sys;
 use rustix::io::Errno;
 
-/// What a slot is used for.
-enum Use<T> {
-    Free,
-    /// An operation of the door's user.
-    Operation(T),
-    /// A cancellation that the door started itself.
-    Cancellation,
+/// A place for an operation, or for a cancellation that the door started itself.
+struct Slot<T> {
+    /// The key under which the kernel knows what is in it, or its [twin](UserData::twin) if there is more to know; [`FREE`]
+    /// if it is free. Only the first names this slot, so no completion that leads here has one of the others.
+    key: UserData,
+    /// The position in the submission queue after its entry; of a free slot, the slot that is free after this one.
+    at: u64,
+    value: T,
 }
 
-struct Slot<T> {
-    key: UserData,
-    used: Use<T>,
-    /// Whether only a notification is to come if this is a zero-copy send.
-    reported: bool,
+/// The key of a free slot: it names a slot that there is not.
+const FREE: UserData = UserData(u64::MAX);
+
+/// What there is to know of an operation that is not of the usual kind, which ends with its first completion.
+#[derive(Clone, Copy, Default)]
+struct Extra {
+    /// A cancellation of the door's own, not an operation of its user.
+    cancellation: bool,
     zero_copy: bool,
+    /// Its latest completion with more to come: for a zero-copy send, the result. Only a notification is to come then.
+    report: Option<Cqe>,
     /// Where it takes provided buffers from.
     source: Option<Source>,
 }
@@ -44,28 +52,42 @@ struct Slot<T> {
 /// The table of live operations.
 pub(crate) struct Tokens<T> {
     slots: Vec<Slot<T>>,
-    free: Vec<u32>,
+    /// The slot that is taken next. The free ones are a list, whose end is the slot that does not exist yet.
+    free: u32,
     operations: usize,
     cancellations: usize,
-    /// The slots of entries that the kernel may not have taken yet, with the position after each.
-    queued: Vec<(Pos, u32)>,
+    /// By slot, and only as long as the latest slot that needed one.
+    extras: Vec<Extra>,
+    /// Completions that are known to be in the queue.
+    left: u32,
+    /// What the latest completion delivered.
+    delivered: Option<Result<Delivery, BadBuffer>>,
 }
 
 /// What a completion is to the door that met it.
-pub(crate) enum Met<'t, T> {
+pub(crate) enum Met<T> {
     /// Somebody else's.
     Foreign,
     /// The door's own business; nobody needs to see it.
     Internal,
     /// One of an operation's, and not the last.
-    More(&'t mut T),
-    /// An operation's last: it is no longer live, and the kernel is done with what it names.
-    Last(T),
+    More(T),
+    /// An operation's last: it is no longer live, and the kernel is done with what it names. With it comes the latest one
+    /// before.
+    Last(T, Option<Cqe>),
 }
 
-impl<T> Tokens<T> {
+impl<T: Copy + Default> Tokens<T> {
     pub(crate) fn new() -> Self {
-        Tokens { slots: Vec::new(), free: Vec::new(), operations: 0, cancellations: 0, queued: Vec::new() }
+        Tokens {
+            slots: Vec::new(),
+            free: 0,
+            operations: 0,
+            cancellations: 0,
+            extras: Vec::new(),
+            left: 0,
+            delivered: None,
+        }
     }
 
     /// Operations that are live.
@@ -75,12 +97,22 @@ impl<T> Tokens<T> {
 
     /// The slot that the next operation will get; `None` when no number is left.
     #[inline(always)]
-    pub(crate) fn next_slot(&self) -> Option<u32> {
-        match self.free.last() {
-            Some(&slot) => Some(slot),
-            None if self.slots.len() <= UserData::MAX_SLOT as usize => Some(self.slots.len() as u32),
-            None => None,
+    pub(crate) fn next_slot(&mut self) -> Option<u32> {
+        if self.free as usize == self.slots.len() && !self.grow() {
+            return None;
         }
+        Some(self.free)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) -> bool {
+        if self.slots.len() > UserData::MAX_SLOT as usize {
+            return false;
+        }
+        let end = self.slots.len() as u64 + 1;
+        self.slots.push(Slot { key: FREE, at: end, value: T::default() });
+        true
     }
 
     /// Pushes an entry under a key of ours and makes its operation live, in the slot that
@@ -94,133 +126,180 @@ impl<T> Tokens<T> {
     pub(crate) unsafe fn push<E: Entry>(
         &mut self,
         ring: &mut Ring,
+        slot: u32,
         value: T,
         mut entry: E,
-    ) -> Result<UserData, (T, Refused<E>)> {
+    ) -> Result<UserData, Refused<E>> {
         if entry.bytes().flags & sys::IOSQE_CQE_SKIP_SUCCESS != 0 {
-            return Err((value, Refused { entry, reason: Reason::SkipSuccess }));
+            return Err(Refused { entry, reason: Reason::SkipSuccess });
         }
-        let Some(slot) = self.next_slot() else {
-            return Err((value, Refused { entry, reason: Reason::TooMany }));
-        };
-        let key = UserData::token(slot, ring.generation);
         let zero_copy = op::notifies(entry.bytes().opcode);
         let source = match ring.groups.source(entry.bytes()) {
             Ok(source) => source,
-            Err(reason) => return Err((value, Refused { entry, reason })),
+            Err(reason) => return Err(Refused { entry, reason }),
         };
+        let key = ring.keys.key(slot);
         let own = core::mem::replace(&mut entry.bytes_mut().user_data, key.0);
         // SAFETY: the caller's promise covers clauses 1 and 2. The reserved key of clause 3 is this table's own.
-        if let Err(mut refused) = unsafe { entry.put(&mut ring.submit) } {
-            refused.entry.bytes_mut().user_data = own;
-            return Err((value, refused));
+        if let Err(refused) = unsafe { entry.put(&mut ring.submit) } {
+            return Err(give_back(refused, own));
         }
-        ring.generation = ring.generation.wrapping_add(1);
-        self.occupy(slot, key, Use::Operation(value), zero_copy, source);
+        self.occupy(ring, slot, key, value);
+        if zero_copy || source.is_some() {
+            self.note(slot, Extra { zero_copy, source, ..Extra::default() });
+        }
         self.operations += 1;
-        self.queued.push((ring.mark(), slot));
         Ok(key)
     }
 
+    /// Takes the first free slot for the entry that was just pushed with this key.
     #[inline(always)]
-    fn occupy(&mut self, slot: u32, key: UserData, used: Use<T>, zero_copy: bool, source: Option<Source>) {
-        let entry = Slot { key, used, reported: false, zero_copy, source };
-        if slot as usize == self.slots.len() {
-            self.slots.push(entry);
+    fn occupy(&mut self, ring: &mut Ring, slot: u32, key: UserData, value: T) {
+        ring.keys.advance();
+        let at = ring.mark();
+        let place = &mut self.slots[slot as usize];
+        self.free = place.at as u32;
+        *place = Slot { key, at, value };
+    }
+
+    /// Frees a slot.
+    #[inline(always)]
+    fn vacate(&mut self, slot: u32) {
+        let place = &mut self.slots[slot as usize];
+        (place.key, place.at) = (FREE, self.free.into());
+        self.free = slot;
+    }
+
+    /// Says that there is more to know of what is in a slot.
+    #[cold]
+    #[inline(never)]
+    fn note(&mut self, slot: u32, extra: Extra) {
+        let place = &mut self.slots[slot as usize];
+        if place.key.lower() == slot {
+            place.key = place.key.twin();
+        }
+        if self.extras.len() <= slot as usize {
+            self.extras.resize(slot as usize + 1, Extra::default());
+        }
+        self.extras[slot as usize] = extra;
+    }
+
+    /// The key of what is in a slot, and what there is to know of it; `None` if it is free.
+    fn occupant(&self, slot: u32) -> Option<(UserData, Extra)> {
+        let key = self.slots.get(slot as usize)?.key;
+        if key == FREE {
+            None
+        } else if key.lower() == slot {
+            Some((key, Extra::default()))
         } else {
-            self.free.pop();
-            self.slots[slot as usize] = entry;
+            Some((key.twin(), self.extras[slot as usize]))
         }
     }
 
     /// Whether this key is that of a live operation.
     pub(crate) fn is_live(&self, key: UserData) -> bool {
-        let slot = key.slot().and_then(|slot| self.slots.get(slot as usize));
-        slot.is_some_and(|slot| slot.key == key && matches!(slot.used, Use::Operation(_)))
+        let occupant = key.slot().and_then(|slot| self.occupant(slot));
+        occupant.is_some_and(|(of, extra)| of == key && !extra.cancellation)
     }
 
-    /// What a completion that was just reaped brought in provided buffers. To be asked once, before it is sorted.
+    /// Takes the next completion from the queue.
     ///
-    /// `None` if it names no buffer, is not of an operation started here, or names one of a group that was not registered
-    /// when that was pushed.
+    /// # Safety
+    ///
+    /// Where others have consumed completions since the latest one, [`look_again`](Self::look_again) was called.
     #[inline(always)]
-    pub(crate) fn delivered(&self, ring: &Ring, cqe: &Cqe) -> Option<Result<Delivery, BadBuffer>> {
-        cqe.buffer_id()?;
-        let slot = self.slots.get(cqe.user_data().slot()? as usize)?;
-        let live = slot.key == cqe.user_data() && matches!(slot.used, Use::Operation(_));
-        let source = slot.source.filter(|_| live)?;
-        // SAFETY: the key is a live operation's, and nobody else has it: the completion belongs to the entry that was
-        // pushed with this source, and the callers hand in each that they reap, once and in order.
-        unsafe { ring.groups.take(cqe, source) }
+    pub(crate) unsafe fn pop(&mut self, ring: &mut Ring) -> Option<Cqe> {
+        self.forget_delivered();
+        // SAFETY: `left` is what the queue left in it, or 0 after others came to the queue.
+        unsafe { ring.pop(&mut self.left) }
     }
 
-    /// Sorts a completion.
+    /// To be called before others than this table may consume completions: gives back to the kernel what was popped, and
+    /// forgets how many are left.
     #[inline(always)]
-    pub(crate) fn meet(&mut self, cqe: &Cqe) -> Met<'_, T> {
+    pub(crate) fn look_again(&mut self, ring: &mut Ring) {
+        self.left = 0;
+        ring.cq.publish();
+    }
+
+    /// What the latest completion delivered, once.
+    pub(crate) fn take_delivered(&mut self) -> Option<Result<Delivery, BadBuffer>> {
+        self.delivered.take()
+    }
+
+    /// What nobody asked for goes back to its group.
+    #[inline(always)]
+    pub(crate) fn forget_delivered(&mut self) {
+        if self.delivered.is_some() {
+            self.delivered = None;
+        }
+    }
+
+    /// Sorts the completion that was just popped. What it brought in provided buffers is there to be
+    /// [taken](Self::take_delivered) then: nothing if it names no buffer, or one of a group that was not registered when its
+    /// operation was pushed.
+    #[inline(always)]
+    pub(crate) fn meet(&mut self, ring: &Ring, cqe: &Cqe) -> Met<T> {
         let key = cqe.user_data();
-        let Some(index) = key.slot() else { return Met::Foreign };
-        let Some(slot) = self.slots.get_mut(index as usize).filter(|slot| slot.key == key) else {
-            return unclaimed(cqe);
-        };
-        if cqe.more() {
-            slot.reported = true;
-            return match &mut slot.used {
-                Use::Operation(value) => Met::More(value),
-                Use::Cancellation => Met::Internal,
-                Use::Free => Met::Foreign,
-            };
-        }
-        match core::mem::replace(&mut slot.used, Use::Free) {
-            Use::Operation(value) => {
+        if cqe.raw_flags() & (sys::IORING_CQE_F_MORE | sys::IORING_CQE_F_NOTIF) == 0 {
+            if let Some(&Slot { value, .. }) = self.slots.get(key.lower() as usize).filter(|slot| slot.key == key) {
                 self.operations -= 1;
-                self.free.push(index);
-                Met::Last(value)
+                self.vacate(key.lower());
+                return Met::Last(value, None);
             }
-            Use::Cancellation => {
-                self.cancellations -= 1;
-                self.free.push(index);
-                Met::Internal
-            }
-            Use::Free => unclaimed(cqe),
         }
+        self.meet_other(ring, *cqe)
     }
 
-    /// To be called after each submission: forgets which entries were queued, as far as the kernel took them.
-    #[inline(always)]
-    pub(crate) fn submitted(&mut self, ring: &Ring) {
-        let pending = ring.pending();
-        if pending == 0 {
-            self.queued.clear();
-        } else {
-            let next = ring.mark();
-            self.queued.retain(|(end, _)| next.since(*end) < pending);
+    /// Sorts a completion that does not simply end a usual operation.
+    #[cold]
+    #[inline(never)]
+    fn meet_other(&mut self, ring: &Ring, cqe: Cqe) -> Met<T> {
+        let Some(slot) = cqe.user_data().slot() else { return Met::Foreign };
+        let Some((_, extra)) = self.occupant(slot).filter(|(key, _)| *key == cqe.user_data()) else {
+            return unclaimed(&cqe);
+        };
+        let value = self.slots[slot as usize].value;
+        if let Some(source) = extra.source.filter(|_| cqe.buffer_id().is_some()) {
+            // SAFETY: the key is a live operation's, and nobody else has it: the completion belongs to the entry that was
+            // pushed with this source, and the callers hand in each that they reap, once and in order.
+            self.delivered = unsafe { ring.groups.take(&cqe, source) };
         }
+        if cqe.more() {
+            self.note(slot, Extra { report: Some(cqe), ..extra });
+            return if extra.cancellation { Met::Internal } else { Met::More(value) };
+        }
+        self.vacate(slot);
+        if extra.cancellation {
+            self.cancellations -= 1;
+            return Met::Internal;
+        }
+        self.operations -= 1;
+        Met::Last(value, extra.report)
     }
 
     /// Takes back the entries that the kernel cannot have seen, of those pushed since `mark`. Their operations never
     /// happen; `each` gets their slots and values.
-    pub(crate) fn retract(&mut self, ring: &mut Ring, mark: Pos, mut each: impl FnMut(u32, T)) {
-        self.submitted(ring);
+    pub(crate) fn retract(&mut self, ring: &mut Ring, mark: u64, mut each: impl FnMut(u32, T)) {
         let next = ring.mark();
         let taken = ring.retract(mark);
-        for (end, index) in core::mem::take(&mut self.queued) {
-            if next.since(end) >= taken {
-                // Seen, or perhaps seen: where the kernel cannot be believed now, it may be later.
-                self.queued.push((end, index));
+        if taken == 0 {
+            // Seen, or perhaps seen: where the kernel cannot be believed now, it may be later.
+            return;
+        }
+        for slot in 0..self.slots.len() as u32 {
+            let Slot { key: _, at, value } = self.slots[slot as usize];
+            let Some((_, extra)) = self.occupant(slot) else { continue };
+            if next.wrapping_sub(at) >= u64::from(taken) {
                 continue;
             }
-            match core::mem::replace(&mut self.slots[index as usize].used, Use::Free) {
-                Use::Operation(value) => {
-                    self.operations -= 1;
-                    self.free.push(index);
-                    each(index, value);
-                }
+            self.vacate(slot);
+            if extra.cancellation {
                 // It will not run, so nothing is to come of it.
-                Use::Cancellation => {
-                    self.cancellations -= 1;
-                    self.free.push(index);
-                }
-                Use::Free => {}
+                self.cancellations -= 1;
+            } else {
+                self.operations -= 1;
+                each(slot, value);
             }
         }
     }
@@ -234,14 +313,13 @@ impl<T> Tokens<T> {
             Target::Key(key) => raw.addr = key.0,
             Target::Everything => raw.op_flags = sys::IORING_ASYNC_CANCEL_ALL | sys::IORING_ASYNC_CANCEL_ANY,
         }
-        let key = UserData::token(slot, ring.generation);
+        let key = ring.keys.key(slot);
         raw.user_data = key.0;
         // SAFETY: the entry names no memory and no descriptor, and its reserved key is this table's own.
         unsafe { Sqe::from_raw(raw).put(&mut ring.submit) }.map_err(|refused| refused.reason)?;
-        ring.generation = ring.generation.wrapping_add(1);
-        self.occupy(slot, key, Use::Cancellation, false, None);
+        self.occupy(ring, slot, key, T::default());
+        self.note(slot, Extra { cancellation: true, ..Extra::default() });
         self.cancellations += 1;
-        self.queued.push((ring.mark(), slot));
         Ok(())
     }
 
@@ -256,7 +334,7 @@ impl<T> Tokens<T> {
         &mut self,
         ring: &mut Ring,
         patience: Option<Duration>,
-        mut each: impl FnMut(Cqe, Met<'_, T>),
+        mut each: impl FnMut(Cqe, Met<T>),
     ) -> Result<(), Errno> {
         const FIRST_PAUSE: Duration = Duration::from_millis(1);
         let mut pause = FIRST_PAUSE;
@@ -290,12 +368,15 @@ impl<T> Tokens<T> {
     }
 
     /// Sorts all completions that are there; tells whether there was any of an operation.
-    fn reap(&mut self, ring: &mut Ring, hunt: &mut Hunt, each: &mut impl FnMut(Cqe, Met<'_, T>)) -> bool {
+    fn reap(&mut self, ring: &mut Ring, hunt: &mut Hunt, each: &mut impl FnMut(Cqe, Met<T>)) -> bool {
         let mut any = false;
-        while let Some(cqe) = ring.pop() {
+        self.look_again(ring);
+        // SAFETY: nobody else comes to the queue in this loop.
+        while let Some(cqe) = unsafe { self.pop(ring) } {
+            let met = self.meet(ring, &cqe);
             // Nobody is there to read it: what was delivered goes back at once.
-            drop(self.delivered(ring, &cqe));
-            match self.meet(&cqe) {
+            self.forget_delivered();
+            match met {
                 Met::Foreign => ring.keep(cqe),
                 Met::Internal => {
                     hunt.missed |= cqe.result() == Err(Errno::NOENT);
@@ -315,12 +396,7 @@ impl<T> Tokens<T> {
     /// One that it repeatedly cannot find is waiting behind somebody else's operation, drained or linked to one; and
     /// where a drain holds back everything later, it holds back our requests, too. The way to end that is to cancel
     /// everything there is.
-    fn hunt_down(
-        &mut self,
-        ring: &mut Ring,
-        hunt: &mut Hunt,
-        each: &mut impl FnMut(Cqe, Met<'_, T>),
-    ) -> Result<(), Errno> {
+    fn hunt_down(&mut self, ring: &mut Ring, hunt: &mut Hunt, each: &mut impl FnMut(Cqe, Met<T>)) -> Result<(), Errno> {
         /// Rounds, each twice as long as the one before: a quarter of a second in all.
         const STUCK: u32 = 8;
         let held_back = self.cancellations > 0;
@@ -330,15 +406,13 @@ impl<T> Tokens<T> {
             self.cancel_everything(ring);
             return Ok(());
         }
-        for index in 0..self.slots.len() {
-            let Slot { key, used: Use::Operation(_), reported, zero_copy, source: _ } = &self.slots[index] else {
-                continue;
-            };
-            if *reported && *zero_copy {
+        for slot in 0..self.slots.len() as u32 {
+            let Some((key, extra)) = self.occupant(slot).filter(|(_, extra)| !extra.cancellation) else { continue };
+            if extra.report.is_some() && extra.zero_copy {
                 // Sent. The notification comes when the network is done with the data, and nothing makes it come.
                 continue;
             }
-            let target = Target::Key(*key);
+            let target = Target::Key(key);
             if held_back {
                 // Whatever holds the requests back may be waiting for one of ours.
                 let _missed = call_off(ring, target);
@@ -378,8 +452,16 @@ fn call_off(ring: &Ring, target: Target) -> Result<u32, Errno> {
 /// notification comes (seen with Linux 6.18). Nothing was sent, so nothing waits for it; and nobody who is handed it
 /// could make anything of its key.
 #[cold]
-fn unclaimed<'t, T>(cqe: &Cqe) -> Met<'t, T> {
+fn unclaimed<T>(cqe: &Cqe) -> Met<T> {
     if cqe.is_notification() { Met::Internal } else { Met::Foreign }
+}
+
+/// A refused entry with the value that it came with.
+#[cold]
+#[inline(never)]
+fn give_back<E: Entry>(mut refused: Refused<E>, own: u64) -> Refused<E> {
+    refused.entry.bytes_mut().user_data = own;
+    refused
 }
 
 /// How the search for operations to cancel goes.
@@ -421,23 +503,51 @@ mod tests {
         let mut ring = Ring::new(8).expect("a ring");
         let mut tokens = Tokens::new();
         let push = |tokens: &mut Tokens<&'static str>, ring: &mut Ring, value| {
+            let slot = tokens.next_slot().expect("a number");
             // SAFETY: a NOP names nothing.
-            let pushed = unsafe { tokens.push(ring, value, Sqe::from(Nop::new())) };
-            pushed.map_err(|(_, refused)| refused).expect("room")
+            unsafe { tokens.push(ring, slot, value, Sqe::from(Nop::new())) }.expect("room")
         };
         let first = push(&mut tokens, &mut ring, "first");
-        assert!(matches!(tokens.meet(&ended(UserData(0))), Met::Foreign));
-        assert!(matches!(tokens.meet(&ended(UserData::token(1, 0))), Met::Foreign), "no such slot");
-        assert!(matches!(tokens.meet(&ended(UserData::token(0, 1))), Met::Foreign), "another generation");
-        assert!(matches!(tokens.meet(&Cqe::new(first, 0, CqeFlags::MORE)), Met::More(&mut "first")));
-        assert_eq!(tokens.live(), 1);
-        assert!(matches!(tokens.meet(&ended(first)), Met::Last("first")));
-        assert_eq!(tokens.live(), 0);
-        assert!(matches!(tokens.meet(&ended(first)), Met::Foreign), "a second end is nobody's");
+        let meet = |tokens: &mut Tokens<&'static str>, key| tokens.meet(&ring, &ended(key));
+        assert!(matches!(meet(&mut tokens, UserData(0)), Met::Foreign));
+        assert!(matches!(meet(&mut tokens, UserData::token(1, 0)), Met::Foreign), "no such slot");
+        assert!(matches!(meet(&mut tokens, UserData::token(0, 1)), Met::Foreign), "another generation");
+        for free in [UserData(u64::MAX), FREE, FREE.twin()] {
+            assert!(matches!(meet(&mut tokens, free), Met::Foreign), "what stands for no operation");
+        }
+        let more = Cqe::new(first, 3, CqeFlags::MORE);
+        assert!(matches!(tokens.meet(&ring, &more), Met::More("first")));
+        assert_eq!((tokens.live(), tokens.is_live(first)), (1, true));
+        assert!(matches!(meet(&mut tokens, first.twin()), Met::Foreign), "what stands for an operation with a report");
+        assert!(matches!(meet(&mut tokens, first), Met::Last("first", Some(report)) if report == more));
+        assert_eq!((tokens.live(), tokens.is_live(first)), (0, false));
+        assert!(matches!(meet(&mut tokens, first), Met::Foreign), "a second end is nobody's");
         let second = push(&mut tokens, &mut ring, "second");
         assert_eq!(second.slot(), first.slot(), "the slot is used again");
-        assert!(matches!(tokens.meet(&ended(first)), Met::Foreign), "the old key is not the new one");
         assert!(tokens.is_live(second) && !tokens.is_live(first));
+        let meet = |tokens: &mut Tokens<&'static str>, key| tokens.meet(&ring, &ended(key));
+        assert!(matches!(meet(&mut tokens, first), Met::Foreign), "the old key is not the new one");
+        assert!(matches!(meet(&mut tokens, second), Met::Last("second", None)), "nor has it the old one's report");
+    }
+
+    #[test]
+    fn slots_are_used_again_before_there_are_more() {
+        let mut ring = Ring::new(8).expect("a ring");
+        let mut tokens = Tokens::new();
+        for round in 0..5_u32 {
+            let push = |value| {
+                let slot = tokens.next_slot().expect("a number");
+                // SAFETY: a NOP names nothing.
+                unsafe { tokens.push(&mut ring, slot, value, Sqe::from(Nop::new())) }.expect("room")
+            };
+            let keys = [round, 1, 2].map(push);
+            assert_eq!((tokens.live(), tokens.slots.len()), (3, 3));
+            for key in [keys[round as usize % 3], keys[(round as usize + 2) % 3], keys[(round as usize + 1) % 3]] {
+                assert!(matches!(tokens.meet(&ring, &ended(key)), Met::Last(..)));
+            }
+            ring.submit_and_wait(3).expect("submitted");
+            ring.completions().for_each(drop);
+        }
     }
 
     #[test]
@@ -446,11 +556,11 @@ mod tests {
         let mut tokens = Tokens::new();
         let start = ring.mark();
         let endless = crate::operand::Timespec::from(Duration::from_secs(1000));
+        let slot = tokens.next_slot().expect("a number");
         // SAFETY: the time outlives the operation, which is drained below.
-        let pushed = unsafe { tokens.push(&mut ring, (), Sqe::from(op::Timeout::new(&endless))) };
-        let key = pushed.map_err(|(_, refused)| refused).expect("room");
+        let pushed = unsafe { tokens.push(&mut ring, slot, (), Sqe::from(op::Timeout::new(&endless))) };
+        let key = pushed.expect("room");
         ring.submit().expect("submitted");
-        tokens.submitted(&ring);
         tokens.push_cancellation(&mut ring, Target::Key(key)).expect("room");
         tokens.retract(&mut ring, start, |_, ()| panic!("the timeout was submitted"));
         assert_eq!(ring.pending(), 0, "the cancellation was not");

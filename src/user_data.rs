@@ -66,7 +66,19 @@ impl UserData {
 
     /// The slot number of a reserved value.
     pub(crate) const fn slot(self) -> Option<u32> {
-        if self.0 & PREFIX_MASK == PREFIX { Some(self.0 as u32 & ((1 << SLOT_BITS) - 1)) } else { None }
+        if self.0 & PREFIX_MASK == PREFIX { Some(self.lower()) } else { None }
+    }
+
+    /// What would be the slot number if this were a reserved value.
+    #[inline(always)]
+    pub(crate) const fn lower(self) -> u32 {
+        self.0 as u32 & ((1 << SLOT_BITS) - 1)
+    }
+
+    /// The same value with another slot number, and with the first one again when it is asked again.
+    #[inline(always)]
+    pub(crate) const fn twin(self) -> Self {
+        UserData(self.0 ^ ((1 << SLOT_BITS) - 1))
     }
 
     /// The largest slot number that a token can carry.
@@ -82,6 +94,29 @@ impl UserData {
     #[inline(always)]
     pub(crate) const fn is_hidden(self) -> bool {
         self.0 == Self::FILLER.0 || self.0 == Self::WAKE.0
+    }
+}
+
+/// The reserved values of a ring's operations: no two of them are the same soon after another.
+pub(crate) struct Keys(u64);
+
+impl Keys {
+    /// From generation 0 on.
+    pub(crate) const fn new() -> Self {
+        Keys(PREFIX)
+    }
+
+    /// The value of the next operation, in this slot, which is no larger than [`UserData::MAX_SLOT`].
+    #[inline(always)]
+    pub(crate) const fn key(&self, slot: u32) -> UserData {
+        UserData(self.0 | slot as u64)
+    }
+
+    /// To be called when that was used.
+    #[inline(always)]
+    pub(crate) const fn advance(&mut self) {
+        // The carry of the last generation goes into the lowest bit of the prefix, which is 0 otherwise.
+        self.0 = (self.0 + (1 << SLOT_BITS)) & !(1 << 48);
     }
 }
 
@@ -111,6 +146,20 @@ mod tests {
         // An address in the upper half of a 32-bit space must not become a sign-extended one.
         let high = core::ptr::without_provenance::<u8>(0x8000_0000);
         assert_eq!(UserData::from_ptr(high).0, 0x8000_0000);
+    }
+
+    #[test]
+    fn keys_are_tokens_of_one_generation_after_another() {
+        let mut keys = Keys::new();
+        for generation in 0..(1 << SLOT_BITS) + 2 {
+            if generation % 0xffff < 2 {
+                assert_eq!(keys.key(5), UserData::token(5, generation));
+                assert_eq!(keys.key(UserData::MAX_SLOT), UserData::token(UserData::MAX_SLOT, generation));
+            }
+            keys.advance();
+        }
+        let key = keys.key(3);
+        assert!(key.twin().lower() != 3 && key.twin().twin() == key);
     }
 
     #[test]

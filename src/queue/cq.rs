@@ -153,15 +153,24 @@ impl Cq {
     }
 
     /// Takes one completion. It counts as consumed at once; the kernel sees that with the next `publish`, which is due
-    /// when this gives `None`.
+    /// when this gives `None`. `left` is how many are known to be there: at 0 the tail is looked at again.
+    ///
+    /// # Safety
+    ///
+    /// `left` is 0, or what this has left in it, with nothing consumed otherwise since.
     #[inline(always)]
-    pub(crate) fn pop(&mut self) -> Option<Cqe> {
+    pub(crate) unsafe fn pop(&mut self, left: &mut u32) -> Option<Cqe> {
         if self.special {
+            *left = 0;
             return self.pop_special();
         }
-        if self.ready() == 0 {
-            return None;
+        if *left == 0 {
+            *left = self.ready();
+            if *left == 0 {
+                return None;
+            }
         }
+        *left -= 1;
         let cqe = self.plain(self.at);
         self.at = self.at.plus(1);
         Some(cqe)

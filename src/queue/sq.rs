@@ -49,15 +49,16 @@ pub(crate) struct Sq {
     /// word that the kernel writes. Always 0 where slots have two units, of which pushing writes one.
     free: i32,
     mode: Mode,
-    /// Where the next entry goes. Ahead of the tail that the kernel sees until `publish`.
-    next: Pos,
+    /// Where the next entry goes, ahead of the tail that the kernel sees until `publish`. The words have the lower half
+    /// of it; the whole does not wrap, so that an entry from long ago is not taken for a late one.
+    next: u64,
     /// The tail that the kernel sees.
     published: Pos,
     /// Where entries of two slots end that are not published yet, in a mixed ring.
     wide_ends: Vec<Pos>,
     /// How far entries have moved to the front, all told, in a queue that rewinds. Positions that are handed out count
     /// it in, so that an entry keeps its own when it moves.
-    moved: u32,
+    moved: u64,
 }
 
 /// The shared words of a submission queue.
@@ -81,7 +82,7 @@ impl Sq {
         // Relaxed: nobody else writes our tail.
         let start = if mode.rewind { Pos(0) } else { Pos(tail.load(Ordering::Relaxed)) };
         let limit = slots.len();
-        let (next, published) = (start, start);
+        let (next, published) = (start.0.into(), start);
         Sq { head, tail, flags, dropped, slots, limit, free: 0, mode, next, published, wide_ends: Vec::new(), moved: 0 }
     }
 
@@ -94,7 +95,7 @@ impl Sq {
     /// be cut by the end. Some kernels do not look for the latter.
     pub(crate) fn fits(&self, entries: u32) -> bool {
         let waiting = self.len();
-        let first = Pos(self.next.0.wrapping_sub(waiting));
+        let first = Pos(self.at().0.wrapping_sub(waiting));
         let cut = |at: Pos| {
             // SAFETY: slots between head and tail are not written by the kernel, so they may be read while they are
             // not written by us either.
@@ -112,7 +113,7 @@ impl Sq {
     /// their positions.
     pub(crate) fn move_to(&mut self, words: SqWords, slots: Slots<RawSqe>, spurious: u32) {
         let waiting = self.len();
-        let first = Pos(self.next.0.wrapping_sub(waiting));
+        let first = Pos(self.at().0.wrapping_sub(waiting));
         for at in (0..waiting).map(|n| first.plus(n)) {
             for (from, to) in self.slots.units(at).zip(slots.units(at)) {
                 // SAFETY: the kernel takes entries from the other memory only, so nobody writes this one.
@@ -141,7 +142,7 @@ impl Sq {
     /// Slots that are taken: pushed and not yet taken by the kernel. All of them where the head cannot be right.
     #[inline(always)]
     pub(crate) fn len(&self) -> u32 {
-        self.next.since(self.head()).min(self.capacity())
+        self.at().since(self.head()).min(self.capacity())
     }
 
     pub(crate) fn capacity(&self) -> u32 {
@@ -176,10 +177,10 @@ impl Sq {
     #[inline(always)]
     pub(crate) fn push(&mut self, sqe: &RawSqe) -> Result<(), NoSlot> {
         self.free -= 1;
-        let slot = if self.free >= 0 { self.slots.narrow(self.next) } else { self.find_slot().ok_or(NoSlot::Full)? };
+        let slot = if self.free >= 0 { self.slots.narrow(self.at()) } else { self.find_slot().ok_or(NoSlot::Full)? };
         // SAFETY: the slot was found free, so it is ours until published.
         slot.with_mut(|slot| unsafe { slot.write(*sqe) });
-        self.next = self.next.plus(1);
+        self.next += 1;
         Ok(())
     }
 
@@ -196,7 +197,7 @@ impl Sq {
         if self.slots.shift == 0 {
             self.free = (room - 1) as i32;
         }
-        Some(self.slots.at(self.next))
+        Some(self.slots.at(self.at()))
     }
 
     /// Puts a 128-byte entry into the next slot, or the next two in a mixed ring.
@@ -207,7 +208,7 @@ impl Sq {
             }
             self.write(first);
             self.write_second(second);
-            self.next = self.next.plus(1);
+            self.next += 1;
             return Ok(());
         }
         if !self.mode.mixed {
@@ -215,7 +216,7 @@ impl Sq {
         }
         // Both halves have to be neighbours. At the last slot a filler that completes silently moves them to the first;
         // where entries are always taken from index 0 there is no room for that.
-        let at_end = self.next.0 & self.slots.mask == self.slots.mask;
+        let at_end = self.at().0 & self.slots.mask == self.slots.mask;
         let slots = if at_end { 3 } else { 2 };
         if self.room() < slots {
             return Err(NoSlot::Full);
@@ -224,13 +225,13 @@ impl Sq {
         if at_end {
             let filler = self.filler();
             self.write(&filler);
-            self.next = self.next.plus(1);
+            self.next += 1;
         }
         self.write(first);
-        self.next = self.next.plus(1);
+        self.next += 1;
         self.write(&RawSqe::from_bytes(*second));
-        self.next = self.next.plus(1);
-        self.wide_ends.push(self.next);
+        self.next += 1;
+        self.wide_ends.push(self.at());
         Ok(())
     }
 
@@ -241,9 +242,9 @@ impl Sq {
         nop.opcode = sys::IORING_OP_NOP;
         nop.user_data = UserData::FILLER.0;
         nop.flags = sys::IOSQE_CQE_SKIP_SUCCESS;
-        if self.next != self.published {
-            let slots = if self.wide_ends.last() == Some(&self.next) { 2 } else { 1 };
-            let before = Pos(self.next.0.wrapping_sub(slots));
+        if self.at() != self.published {
+            let slots = if self.wide_ends.last() == Some(&self.at()) { 2 } else { 1 };
+            let before = Pos(self.at().0.wrapping_sub(slots));
             // SAFETY: the entry before `next` is ours: it is not published yet.
             let flags = self.slots.at(before).with(|slot| unsafe { (*slot).flags });
             nop.flags |= flags & (sys::IOSQE_IO_LINK | sys::IOSQE_IO_HARDLINK);
@@ -254,13 +255,13 @@ impl Sq {
     #[inline(always)]
     fn write(&mut self, sqe: &RawSqe) {
         // SAFETY: the callers have checked that the slot is free, so it is ours until published.
-        self.slots.at(self.next).with_mut(|slot| unsafe { slot.write(*sqe) });
+        self.slots.at(self.at()).with_mut(|slot| unsafe { slot.write(*sqe) });
     }
 
     /// Writes the other half of a slot, where slots have one.
     #[inline(always)]
     fn write_second(&mut self, second: &[u8; 64]) {
-        if let Some(unit) = self.slots.second(self.next) {
+        if let Some(unit) = self.slots.second(self.at()) {
             // SAFETY: as in `write`: it belongs to the same slot.
             unit.with_mut(|unit| unsafe { unit.write(RawSqe::from_bytes(*second)) });
         }
@@ -270,34 +271,41 @@ impl Sq {
     ///
     /// Without a polling thread the kernel reads the tail only inside our own enter, so published entries that it
     /// did not take can be taken back as well.
-    pub(crate) fn retract(&mut self, from: Pos) -> u32 {
-        let from = Pos(from.since(Pos(self.moved)));
+    pub(crate) fn retract(&mut self, from: u64) -> u32 {
+        let from = Pos(from.wrapping_sub(self.moved) as u32);
         let bottom = if self.mode.polled { self.published } else { self.head() };
-        if self.next.since(bottom) > self.capacity() {
+        if self.at().since(bottom) > self.capacity() {
             // A head that was never given to the kernel. Whatever that means, it does not mean that entries are unseen.
             return 0;
         }
         // The later of the two positions; both are at most a queue's length behind `next`.
-        let keep = if self.next.since(bottom) < self.next.since(from) { bottom } else { from };
-        let taken = self.next.since(keep);
-        let published = self.next.since(self.published) < taken;
-        self.wide_ends.retain(|end| self.next.since(*end) >= taken);
-        (self.next, self.free) = (keep, 0);
+        let keep = if self.at().since(bottom) < self.at().since(from) { bottom } else { from };
+        let taken = self.at().since(keep);
+        let published = self.at().since(self.published) < taken;
+        let at = self.at();
+        self.wide_ends.retain(|end| at.since(*end) >= taken);
+        (self.next, self.free) = (self.next.wrapping_sub(taken.into()), 0);
         if published {
             self.store_tail();
         }
         taken
     }
 
-    /// Where the next entry will go.
+    /// The position of the next entry. No other entry has it unless this one is taken back.
     #[inline(always)]
-    pub(crate) fn next(&self) -> Pos {
-        self.next.plus(self.moved)
+    pub(crate) fn next(&self) -> u64 {
+        self.next.wrapping_add(self.moved)
+    }
+
+    /// Where that is among the slots.
+    #[inline(always)]
+    fn at(&self) -> Pos {
+        Pos(self.next as u32)
     }
 
     #[inline(always)]
     fn store_tail(&mut self) {
-        self.published = self.next;
+        self.published = self.at();
         if self.mode.mixed {
             self.wide_ends.clear();
         }
@@ -324,7 +332,7 @@ impl Sq {
     /// awake, `want` completions need not be waited for, and the flags do not ask for a visit.
     #[inline(always)]
     pub(crate) fn plan(&mut self, want: u32, extra: u32) -> Option<Enter> {
-        let fresh = self.next != self.published;
+        let fresh = self.at() != self.published;
         if fresh {
             self.store_tail();
         }
@@ -367,9 +375,9 @@ impl Sq {
     /// to be looked at, since waiting brings in whatever they would announce.
     #[inline(always)]
     pub(crate) fn publish_straight(&mut self) -> u32 {
-        self.published = self.next;
+        self.published = self.at();
         self.expose_always();
-        self.next.since(self.head())
+        self.at().since(self.head())
     }
 
     /// Whether completions may exist that only an enter brings into the queue.
@@ -387,8 +395,8 @@ impl Sq {
     }
 
     fn rewind(&mut self, taken: u32) {
-        let taken = taken.min(self.next.0);
-        let left = self.next.0 - taken;
+        let taken = taken.min(self.at().0);
+        let left = self.at().0 - taken;
         for slot in 0..left {
             for (from, to) in self.slots.units(Pos(taken + slot)).zip(self.slots.units(Pos(slot))) {
                 // SAFETY: both belong to slots that were pushed. The kernel reads them only inside our enter, which has
@@ -398,8 +406,8 @@ impl Sq {
                 to.with_mut(|to| unsafe { to.write(unit) });
             }
         }
-        self.moved = self.moved.wrapping_add(taken);
-        (self.next, self.free) = (Pos(left), 0);
+        self.moved += u64::from(taken);
+        (self.next, self.free) = (left.into(), 0);
         self.published = Pos(0);
     }
 }

@@ -281,7 +281,11 @@ fn reap(entries: u32, start: u32, steps: &[Reap]) -> TestCaseResult {
                     seen.extend(completions.next());
                 }
             }
-            Reap::Pop(n) => (0..*n).for_each(|_| seen.extend(cq.pop())),
+            Reap::Pop(n) => {
+                let mut left = 0;
+                // SAFETY: it is what was left.
+                (0..*n).for_each(|_| seen.extend(unsafe { cq.pop(&mut left) }));
+            }
             Reap::Publish => cq.publish(),
         }
         for cqe in seen {
@@ -290,7 +294,7 @@ fn reap(entries: u32, start: u32, steps: &[Reap]) -> TestCaseResult {
         prop_assert!(cq.ready() as usize >= posted.len());
     }
     // Whatever is left comes out, and then the queue is empty for both sides.
-    while let Some(cqe) = cq.pop() {
+    while let Some(cqe) = pop(&mut cq) {
         prop_assert_eq!(Some((cqe.user_data().0, cqe.big())), posted.pop_front());
     }
     cq.publish();

@@ -16,7 +16,7 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use super::kernel::Shared;
-use super::{START, entry};
+use super::{START, entry, pop};
 use crate::queue::{Enter, Mode};
 use crate::sync::{AtomicU32, Ordering, fence};
 use rawring_sys as sys;

@@ -110,7 +110,7 @@ fn a_thread_that_falls_asleep_is_woken() {
                 assert_eq!(enter.flags, sys::IORING_ENTER_SQ_WAKEUP);
                 poller.thread().unpark();
             }
-            until(|| cq.pop().is_some_and(|cqe| cqe.user_data().0 == key));
+            until(|| pop(&mut cq).is_some_and(|cqe| cqe.user_data().0 == key));
             cq.publish();
         }
     });

@@ -126,7 +126,7 @@ fn buffers_go_round() {
         let mut cq = kernel.shared.cq(false);
         for round in 1..=ROUNDS {
             let id = loop {
-                match cq.pop() {
+                match pop(&mut cq) {
                     Some(cqe) => break cqe.user_data().0 as u16,
                     None => {
                         cq.publish();
