@@ -87,14 +87,21 @@ fn item_33_dropping_the_parents_ring_in_a_child_harms_nobody() {
 
 /// A mapping of this process's own at an address where nothing is, filled with 42.
 fn decoy(at: usize, len: usize) -> *const u8 {
+    decoy_if_free(at, len).expect("the address is free")
+}
+
+/// As [`decoy`]; `None` where there is something.
+fn decoy_if_free(at: usize, len: usize) -> Option<*const u8> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
     let address = std::ptr::without_provenance_mut(at);
     // SAFETY: the flags keep it from replacing any mapping.
     let decoy = unsafe { libc::mmap(address, len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-    assert_eq!(decoy.addr(), at, "the address is free");
+    if decoy.addr() != at {
+        return None;
+    }
     // SAFETY: the mapping is `len` bytes long, writable and new.
     unsafe { decoy.cast::<u8>().write_bytes(42, len) };
-    decoy.cast()
+    Some(decoy.cast())
 }
 
 #[test]
@@ -406,5 +413,28 @@ fn item_33_memory_that_was_handed_over_is_the_parents() {
         });
         assert_eq!(child, Ok(0));
         exercise(&mut slot.take().expect("the child had a copy"));
+    });
+}
+
+#[test]
+fn item_33_what_is_left_of_memory_that_was_handed_over_takes_nothing_along_in_a_child() {
+    const TEST: &str = "item_33_what_is_left_of_memory_that_was_handed_over_takes_nothing_along_in_a_child";
+    needs!(has_setup(SetupFlags::NO_MMAP));
+    in_own_process(TEST, || {
+        let setup = Setup::new(8);
+        let len = setup.memory_len().expect("a size");
+        let (memory, rest) = Memory::new(len + 1).expect("memory").split_at(len).expect("two pieces");
+        let at = memory.as_ptr().addr();
+        drop(setup.build_in(memory).expect("a ring"));
+        let mut slot = Some(rest);
+        let child = forked(|| {
+            // The mapping goes with its last piece, and so must be there as a whole.
+            let decoy = decoy_if_free(at, len);
+            drop(slot.take());
+            // SAFETY: the decoy is this child's mapping, if it is still there; else this faults.
+            i32::from(decoy.is_some_and(|decoy| unsafe { decoy.read() != 42 }))
+        });
+        assert_eq!(child, Ok(0));
+        assert_eq!(slot.take().expect("the child had a copy")[..], [0]);
     });
 }

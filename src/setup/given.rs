@@ -10,6 +10,8 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
+use rustix::mm::{Advice, madvise};
+use rustix::param::page_size;
 use rustix::process::{Pid, getpid};
 
 use super::error::{Cause, SetupError, Step};
@@ -45,7 +47,14 @@ pub(crate) struct Given {
 impl Drop for Given {
     fn drop(&mut self) {
         // In a forked child there is no such memory, and at its address there may be other.
-        if self.home == getpid() {
+        if self.home != getpid() {
+            return;
+        }
+        // The last piece of a mapping unmaps all of it, also in a child: from now on it has to be there as a whole.
+        let place = self.memory.place();
+        let pages = place.len() - place.len() % page_size();
+        // SAFETY: whole pages of a mapping that `memory` holds, and the advice changes nothing in this process.
+        if unsafe { madvise(place.as_ptr().cast(), pages, Advice::LinuxDoFork) }.is_ok() {
             // SAFETY: it is dropped here and nowhere else, and this value is not used again.
             unsafe { ManuallyDrop::drop(&mut self.memory) };
         }
