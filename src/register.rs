@@ -41,6 +41,7 @@ mod memory;
 mod refill;
 mod region;
 mod zcrx;
+mod zcrx_queues;
 
 pub use bpf::{Filter, FilterError, Verdict};
 pub use bpf_program::{BadProgram, Program};
@@ -54,7 +55,9 @@ pub use memory::Memory;
 pub(crate) use refill::{Refill, RefillPlaces};
 pub(crate) use region::Region;
 pub use region::{NoSuchWait, RegionMemory, RegisteredWait};
+pub(crate) use zcrx::Shared as ZcrxShared;
 pub use zcrx::{Received, ZcrxError, ZcrxEvent, ZcrxExport, ZcrxQueue, ZcrxSetup, ZcrxStats};
+pub(crate) use zcrx_queues::ZcrxQueues;
 
 mod resize;
 

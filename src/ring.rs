@@ -15,7 +15,7 @@ use crate::flags::{Features, SetupFlags};
 use crate::handle::Handle;
 use crate::kernel::Entrance;
 use crate::queue::{Completions, Cq, Enter, Mode, Places, Sq};
-use crate::register::{BufferTable, Region};
+use crate::register::{BufferTable, Region, ZcrxQueues, ZcrxShared};
 use crate::setup::{Given, Setup, SetupError};
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Refused, Side, Submissions};
@@ -64,6 +64,7 @@ pub struct Ring {
     pub(crate) handle: Handle,
     pub(crate) buffers: BufferTable,
     pub(crate) region: Option<Region>,
+    pub(crate) zcrx: ZcrxQueues<ZcrxShared>,
     pub(crate) params: sys::io_uring_params,
     /// What children of a fork get of the mappings.
     pub(crate) fork: sys::Fork,
@@ -133,6 +134,7 @@ impl Ring {
             handle,
             buffers: BufferTable::default(),
             region: None,
+            zcrx: ZcrxQueues::default(),
             params,
             fork,
             resized: None,

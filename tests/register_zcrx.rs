@@ -166,6 +166,12 @@ fn item_38_calls_are_about_the_queue_that_they_name() {
     let Some(idle) = queue(TEST, &ring, 4, 0) else { return };
     let queue = queue(TEST, &ring, 16, 0).expect("as the first");
     assert_ne!(queue.id(), idle.id());
+    let other = self::ring();
+    let others = self::queue(TEST, &other, 4, 0).expect("as the first");
+    assert_eq!(others.id(), idle.id(), "each ring counts for itself");
+    assert_eq!(ring.flush_zcrx(&others), Err(Errno::NXIO));
+    assert_eq!(ring.export_zcrx(&others).err(), Some(Errno::NXIO));
+    assert_eq!(ring.add_zcrx_area(&others, area(1)).map_err(|(_, errno)| errno), Err(Errno::NXIO));
     let page = rustix::param::page_size();
     let (mut client, server) = tcp_pair();
     start(&mut ring, &server, &queue);

@@ -159,7 +159,7 @@ impl fmt::Display for ZcrxError {
 const HEADER: usize = 4096;
 
 /// What queue, parts and exports share.
-struct Shared {
+pub(crate) struct Shared {
     /// By their numbers.
     areas: Mutex<Vec<Memory>>,
     region: Region,
@@ -365,8 +365,9 @@ impl Ring {
     pub fn register_zcrx(&self, setup: ZcrxSetup) -> Result<ZcrxQueue, ZcrxError> {
         match self.make_zcrx(&setup) {
             Ok((region, id, rx_buf_len)) => {
-                let shared = Shared { areas: Mutex::new(vec![setup.area]), region };
-                Ok(ZcrxQueue { id, rx_buf_len, shared: Arc::new(shared) })
+                let shared = Arc::new(Shared { areas: Mutex::new(vec![setup.area]), region });
+                self.zcrx.add(id, &shared);
+                Ok(ZcrxQueue { id, rx_buf_len, shared })
             }
             Err(errno) => Err(ZcrxError { setup, errno }),
         }
@@ -498,15 +499,42 @@ impl Ring {
         // SAFETY: the struct is read and written during the call, and names no memory.
         unsafe { self.register_raw(sys::IORING_REGISTER_ZCRX_IFQ, (&raw mut arg).cast(), 1) }?;
         let ZcrxQueue { rx_buf_len, ref shared, .. } = export.queue;
+        self.zcrx.add(arg.zcrx_id, shared);
         Ok(ZcrxQueue { id: arg.zcrx_id, rx_buf_len, shared: shared.clone() })
     }
 
     /// Called with arguments whose pointers are valid for the call, and name memory that may be given to the kernel.
     fn zcrx_ctrl(&self, queue: &ZcrxQueue, op: u32, arg: sys::zcrx_ctrl_arg) -> Result<sys::zcrx_ctrl_arg, Errno> {
+        if !self.zcrx.has(queue.id, &queue.shared) {
+            // To the kernel, the number may be that of another queue.
+            return Err(Errno::NXIO);
+        }
         let mut ctrl = sys::zcrx_ctrl { zcrx_id: queue.id, op, arg, ..sys::zcrx_ctrl::ZERO };
         // SAFETY: the struct is read and written during the call. Only a new area names memory: a mapping that its only
         // owner has given for this, and gets back if the call fails.
         unsafe { self.register_raw(sys::IORING_REGISTER_ZCRX_CTRL, (&raw mut ctrl).cast(), 0) }?;
         Ok(ctrl.arg)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn item_38_a_queue_of_another_ring_is_not_taken_for_ones_own() {
+        let shared = || {
+            let memory = Mapping::anonymous(HEADER, MapFlags::PRIVATE).expect("memory");
+            Arc::new(Shared { areas: Mutex::default(), region: Region::new(memory, None, 1, None) })
+        };
+        let ring = Ring::new(1).expect("a ring");
+        // The kernel would not mind: it has the number 0 on each ring.
+        ring.zcrx.add(0, &shared());
+        let queue = ZcrxQueue { id: 0, rx_buf_len: 0, shared: shared() };
+        assert_eq!(ring.flush_zcrx(&queue), Err(Errno::NXIO));
+        assert_eq!(ring.export_zcrx(&queue).err(), Some(Errno::NXIO));
+        let area = Memory::new(HEADER).expect("memory");
+        let (area, errno) = ring.add_zcrx_area(&queue, area).expect_err("another ring's");
+        assert_eq!((area.len(), errno), (HEADER, Errno::NXIO));
     }
 }
