@@ -46,10 +46,18 @@ use rawring_sys as sys;
 ///
 /// # After fork
 ///
-/// The mappings are not inherited (`MADV_DONTFORK`): a child that touches a ring of its parent faults instead of
-/// corrupting the parent's queues. Dropping the ring in the child is safe and cancels nothing of the parent's, and so is
-/// dropping what belongs to it: an [`InFlight`](crate::InFlight) leaks its states there, leases and registered rings give
-/// nothing back. Calls that a child makes through the descriptor, registrations for one, act on the parent's ring.
+/// The mappings are not inherited (`MADV_DONTFORK`), so that a child does not corrupt the queues of its parent. Dropping
+/// the ring in the child is safe and cancels nothing of the parent's, and so is dropping what belongs to it: an
+/// [`InFlight`](crate::InFlight) leaks its states there, leases and registered rings give nothing back. For all else,
+/// whoever calls `fork`, which is `unsafe`, answers:
+///
+/// 1. The child uses no ring of its parent's, nor a [`Waker`](crate::Waker) of one. Where the queues were there is nothing,
+///    so that touching them is a fault, until the child maps memory of its own, which may be put there and would be
+///    written over.
+/// 2. It makes no other calls through the descriptor either, registrations for one. They act on the parent's ring, with
+///    addresses of the child's.
+/// 3. Of a ring that is [inherited](crate::Setup::inherit_on_fork), only one of the two processes makes use from then on, in
+///    whatever way, dropping an `InFlight` included.
 pub struct Ring {
     pub(crate) submit: Side,
     pub(crate) cq: Cq,

@@ -329,8 +329,10 @@ impl<'r> Setup<'r> {
 
     /// Leaves the ring's memory to children of `fork`, who do not get it otherwise (`MADV_DONTFORK`).
     ///
-    /// Parent and child then share the queues, but each keeps positions of its own: whoever uses the ring in both
-    /// corrupts it. This is for handing a ring over. A descriptor is closed by `exec`, a registered ring and the rights
+    /// Parent and child then share the queues, but each keeps positions of its own, and the kernel takes the addresses in
+    /// entries for those of the process that enters: with the ring in use in both, it would write to memory that nobody has
+    /// lent it. Whoever calls `fork`, which is `unsafe`, answers for that: [`Ring`] says what is promised. This is for handing
+    /// a ring over. A descriptor is closed by `exec`, a registered ring and the rights
     /// of a [`single_issuer`](Self::single_issuer) are never inherited.
     #[must_use]
     pub fn inherit_on_fork(mut self) -> Self {

@@ -36,7 +36,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fork {
     /// Nothing (`MADV_DONTFORK`). Touching the ring in the child is a segmentation fault, where otherwise
-    /// parent and child would both move the same heads and tails. Dropping the map there unmaps nothing.
+    /// parent and child would both move the same heads and tails; once the child has mapped other memory, that may be at
+    /// the same addresses. Dropping the map there unmaps nothing.
     #[default]
     DontFork,
     /// The same memory, shared. For programs that pass a ring on to a child on purpose.
@@ -196,8 +197,8 @@ impl RingMap {
         self.pointers
     }
 
-    /// Whether this is a forked child, which did not get the memory ([`Fork::DontFork`]): touching the ring is a
-    /// segmentation fault here.
+    /// Whether this is a forked child, which did not get the memory ([`Fork::DontFork`]): at its addresses there is nothing
+    /// here, or memory of another use.
     #[must_use]
     pub fn is_left_behind(&self) -> bool {
         self.ring.is_left_behind()
