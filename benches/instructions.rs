@@ -72,7 +72,7 @@ fn run(rounds: &[String]) -> ExitCode {
     let [variant, work, loops, batch] = rounds else { unreachable!("clap counts them") };
     let work = Work::ALL.into_iter().find(|known| known.name() == work).expect("a work");
     let Some(mut work) = make(variant, work) else { return ExitCode::FAILURE };
-    work.rounds(loops.parse().expect("a number"), batch.parse().expect("a number"));
+    work.rounds_at(0, loops.parse().expect("a number"), batch.parse().expect("a number"));
     ExitCode::SUCCESS
 }
 

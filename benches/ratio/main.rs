@@ -13,6 +13,7 @@ mod table;
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
+use rawring_benches::PLACES;
 use rawring_benches::ratio::{Pace, Section, sections};
 
 use execute::{Report, execute};
@@ -67,8 +68,9 @@ fn introduce(options: &Options) {
          process says the median over its {} rounds, and here are the median and, in brackets, the range over {} \
          processes, each with addresses of its own. The reference runs against a copy of itself, too: where that is off by \
          more than 1 %, the column is noisy, and there is no verdict.\n\n\
-         Where the linker puts the code of a loop moves a batch of one by 3 %, whatever the code. No number here knows \
-         better than that.",
+         Where the code of a loop lies moves a batch of one by 3 %, whatever the code; on some processors it adds 100 ns \
+         and more to every round. No number here knows better than that. Of `nop` and `read`, each process picks one of \
+         {PLACES} copies of each loop by chance (of liburing and the safe doors there is one), so that the ranges show it.",
         options.rounds, options.executions
     );
     if options.smoke {

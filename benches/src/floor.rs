@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawring_sys as sys;
 
-use crate::{LARGEST, MARK, Reads, Rounds, Work, opaque};
+use crate::{LARGEST, MARK, Placed, Reads, Rounds, Work, opaque};
 
 /// A ring, as a program would keep it that does nothing else.
 pub(crate) struct ByHand<const CHECKED: bool, const WIDE: bool> {
@@ -116,7 +116,7 @@ impl<const CHECKED: bool> Rounds for Blocks<CHECKED> {
     }
 }
 
-fn make<const CHECKED: bool>(work: Work) -> Option<Box<dyn Rounds>> {
+fn make<const CHECKED: bool>(work: Work) -> Option<Box<dyn Placed>> {
     Some(match work {
         Work::Nop => Box::new(Nops::<CHECKED, false>(ByHand::new(LARGEST))),
         Work::NopWide => Box::new(Nops::<CHECKED, true>(ByHand::new(LARGEST))),
@@ -125,11 +125,11 @@ fn make<const CHECKED: bool>(work: Work) -> Option<Box<dyn Rounds>> {
 }
 
 /// The fewest instructions that do it: nothing is checked.
-pub(crate) fn bare(work: Work) -> Option<Box<dyn Rounds>> {
+pub(crate) fn bare(work: Work) -> Option<Box<dyn Placed>> {
     make::<false>(work)
 }
 
 /// With the checks that a program needs that wants to be right.
-pub(crate) fn sound(work: Work) -> Option<Box<dyn Rounds>> {
+pub(crate) fn sound(work: Work) -> Option<Box<dyn Placed>> {
     make::<true>(work)
 }

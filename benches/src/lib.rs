@@ -19,6 +19,10 @@ pub use work::Reads;
 
 /// Work that comes in rounds.
 pub trait Rounds {
+    /// Whether there are copies of its code, see [`PLACES`]. Not where much of it is called: what has many callers is
+    /// compiled otherwise.
+    const COPIED: bool = true;
+
     /// One round of `batch` operations whose `user_data` is [`MARK`]. Gives the sum of what came back.
     fn round(&mut self, batch: u32) -> u64;
 
@@ -27,6 +31,7 @@ pub trait Rounds {
     /// # Panics
     ///
     /// If any operation did not complete.
+    #[inline(always)]
     fn rounds(&mut self, loops: u32, batch: u32) {
         let sum: u64 = (0..loops).map(|_| self.round(batch)).sum();
         assert_eq!(sum, MARK * u64::from(loops) * u64::from(batch), "operations are missing");
@@ -35,6 +40,35 @@ pub trait Rounds {
 
     /// What can be said of the results only when all is done.
     fn check(&self, _batch: u32) {}
+}
+
+/// How many copies there are of the code of each variant.
+pub const PLACES: usize = 4;
+
+/// [`Rounds`], by one of [`PLACES`] copies of the code: how fast a loop around a system call is depends on where it is.
+pub trait Placed {
+    /// Many rounds.
+    fn rounds_at(&mut self, place: usize, loops: u32, batch: u32);
+}
+
+impl<R: Rounds> Placed for R {
+    fn rounds_at(&mut self, place: usize, loops: u32, batch: u32) {
+        match if R::COPIED { place } else { 0 } {
+            0 => at::<R, 0>(self, loops, batch),
+            1 => at::<R, 1>(self, loops, batch),
+            2 => at::<R, 2>(self, loops, batch),
+            _ => at::<R, 3>(self, loops, batch),
+        }
+    }
+}
+
+#[inline(never)]
+fn at<R: Rounds, const PLACE: usize>(work: &mut R, loops: u32, batch: u32) {
+    // SAFETY: they do nothing. Without them, the compiler would make one of all copies.
+    unsafe {
+        core::arch::asm!(".rept {}", "nop", ".endr", const PLACE * 9 + 1, options(nomem, nostack, preserves_flags))
+    };
+    work.rounds(loops, batch);
 }
 
 /// The `user_data` of all operations. Whoever adds it up can tell whether some are missing.
@@ -78,7 +112,7 @@ impl Work {
 }
 
 /// Makes the work of a variant; nothing where this machine or this build lacks it, which is said.
-type Make = fn(Work) -> Option<Box<dyn Rounds>>;
+type Make = fn(Work) -> Option<Box<dyn Placed>>;
 
 /// All variants, the floors first. The names are those of the tables.
 pub const VARIANTS: &[(&str, Make)] = &[
@@ -97,7 +131,7 @@ pub const VARIANTS: &[(&str, Make)] = &[
 pub const DIRECT: &str = "io-uring, direct-syscall";
 
 /// Makes the work of a variant.
-pub fn make(variant: &str, work: Work) -> Option<Box<dyn Rounds>> {
+pub fn make(variant: &str, work: Work) -> Option<Box<dyn Placed>> {
     let (_, make) = VARIANTS.iter().find(|(name, _)| *name == variant)?;
     make(work)
 }

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use libloading::{Library, Symbol};
 
-use crate::{LARGEST, MARK, Reads, Rounds, Work};
+use crate::{LARGEST, MARK, Placed, Reads, Rounds, Work};
 
 #[repr(C)]
 struct State([u8; 0]);
@@ -70,11 +70,14 @@ struct C {
 }
 
 impl Rounds for C {
+    const COPIED: bool = false;
+
     fn round(&mut self, batch: u32) -> u64 {
         self.rounds(1, batch);
         MARK * u64::from(batch)
     }
 
+    #[inline(always)]
     fn rounds(&mut self, loops: u32, batch: u32) {
         let state = self.state.as_ptr();
         let result = if self.work == Work::Read {
@@ -102,7 +105,7 @@ impl Drop for C {
     }
 }
 
-pub(crate) fn make(work: Work) -> Option<Box<dyn Rounds>> {
+pub(crate) fn make(work: Work) -> Option<Box<dyn Placed>> {
     type New = unsafe extern "C" fn(c_uint, c_int, c_int, c_int) -> *mut State;
     let library = Liburing::get().ok()?;
     let reads = Reads::new();

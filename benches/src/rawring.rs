@@ -3,7 +3,7 @@
 use rawring::{Event, InFlight, Ring, Scope, Sqe, op};
 use std::os::fd::BorrowedFd;
 
-use crate::{LARGEST, MARK, Reads, Rounds, Work, opaque};
+use crate::{LARGEST, MARK, Placed, Reads, Rounds, Work, opaque};
 
 fn ring(work: Work) -> Ring {
     let setup = Ring::setup(LARGEST);
@@ -73,7 +73,7 @@ impl Rounds for Blocks {
 }
 
 /// By the door that checks nothing but the room.
-pub(crate) fn unchecked(work: Work) -> Option<Box<dyn Rounds>> {
+pub(crate) fn unchecked(work: Work) -> Option<Box<dyn Placed>> {
     Some(match work {
         Work::Nop | Work::NopWide => Box::new(Nops(ring(work))),
         Work::Read => Box::new(Blocks(ring(work), Reads::new())),
@@ -81,7 +81,7 @@ pub(crate) fn unchecked(work: Work) -> Option<Box<dyn Rounds>> {
 }
 
 /// By the same door, with the ring that is recommended for one thread.
-pub(crate) fn one_thread(work: Work) -> Option<Box<dyn Rounds>> {
+pub(crate) fn one_thread(work: Work) -> Option<Box<dyn Placed>> {
     match work {
         Work::Nop => Some(Box::new(Nops(ring_of_one_thread(LARGEST)))),
         Work::Read => Some(Box::new(Blocks(ring_of_one_thread(LARGEST), Reads::new()))),
@@ -102,7 +102,7 @@ impl Rounds for SafeNops {
 }
 
 /// By the safe door for what borrows nothing, which a read does.
-pub(crate) fn push(work: Work) -> Option<Box<dyn Rounds>> {
+pub(crate) fn push(work: Work) -> Option<Box<dyn Placed>> {
     match work {
         Work::Nop | Work::NopWide => Some(Box::new(SafeNops(ring(work)))),
         Work::Read => None,
@@ -136,6 +136,8 @@ impl<S> Lent<S> {
 }
 
 impl Rounds for Lent<()> {
+    const COPIED: bool = false;
+
     #[inline(always)]
     fn round(&mut self, batch: u32) -> u64 {
         for _ in 0..batch {
@@ -148,6 +150,8 @@ impl Rounds for Lent<()> {
 }
 
 impl Rounds for Lent<Box<[u8; Reads::LEN]>> {
+    const COPIED: bool = false;
+
     #[inline(always)]
     fn round(&mut self, batch: u32) -> u64 {
         for number in 0..batch {
@@ -162,7 +166,7 @@ impl Rounds for Lent<Box<[u8; Reads::LEN]>> {
 }
 
 /// By the safe door for states that are lent to the kernel, each used again and again.
-pub(crate) fn in_flight(work: Work) -> Option<Box<dyn Rounds>> {
+pub(crate) fn in_flight(work: Work) -> Option<Box<dyn Placed>> {
     Some(match work {
         Work::Nop | Work::NopWide => Box::new(Lent::new(work, || ())),
         Work::Read => Box::new(Lent::new(work, || Box::new([0; Reads::LEN]))),
@@ -172,12 +176,15 @@ pub(crate) fn in_flight(work: Work) -> Option<Box<dyn Rounds>> {
 struct Scoped<const READ: bool>(Ring, Reads);
 
 impl<const READ: bool> Rounds for Scoped<READ> {
+    const COPIED: bool = false;
+
     fn round(&mut self, batch: u32) -> u64 {
         self.rounds(1, batch);
         MARK * u64::from(batch)
     }
 
     /// In one scope: opening it anew for each round would be another way to work.
+    #[inline(always)]
     fn rounds(&mut self, loops: u32, batch: u32) {
         let Scoped(ring, reads) = self;
         let rounds = |scope: &mut Scope<'_, '_>| {
@@ -201,7 +208,7 @@ impl<const READ: bool> Rounds for Scoped<READ> {
 }
 
 /// By the safe door for what borrows from the stack.
-pub(crate) fn scope(work: Work) -> Option<Box<dyn Rounds>> {
+pub(crate) fn scope(work: Work) -> Option<Box<dyn Placed>> {
     Some(match work {
         Work::Nop | Work::NopWide => Box::new(Scoped::<false>(ring(work), Reads::new())),
         Work::Read => Box::new(Scoped::<true>(ring(work), Reads::new())),

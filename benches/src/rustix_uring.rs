@@ -2,7 +2,7 @@
 
 use rustix_uring::{IoUring, cqueue, opcode, squeue, types::Fd};
 
-use crate::{LARGEST, MARK, Reads, Rounds, Work, opaque};
+use crate::{LARGEST, MARK, Placed, Reads, Rounds, Work, opaque};
 
 #[inline(always)]
 fn round<S: squeue::EntryMarker, C: cqueue::EntryMarker>(
@@ -59,7 +59,7 @@ impl Rounds for Blocks {
     }
 }
 
-pub(crate) fn make(work: Work) -> Option<Box<dyn Rounds>> {
+pub(crate) fn make(work: Work) -> Option<Box<dyn Placed>> {
     Some(match work {
         Work::Nop => Box::new(Nops(IoUring::new(LARGEST).expect("a ring"))),
         Work::NopWide => Box::new(Wide(IoUring::builder().build(LARGEST).expect("a ring"))),
