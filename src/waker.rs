@@ -242,15 +242,16 @@ impl Ring {
         let mut entries = 0;
         loop {
             let visible = self.cq.visible();
-            let hidden = self.cq.ready() - visible;
-            let lacking = wait.want.saturating_sub(visible);
+            let slots = wait.want.saturating_add(self.cq.ready().saturating_sub(visible));
+            // The kernel waits for no more than the queue has room for.
+            let lacking = wait.want.min(self.cq.capacity()).saturating_sub(visible);
             let raised = wait.want > 0 && shared.call.begin(lacking);
             let entered = if raised || lacking == 0 {
                 self.enter_for(wait, 0)
             } else if slices {
-                self.enter_for(&wait.slice(SLICE, end), wait.want + hidden)
+                self.enter_for(&wait.slice(SLICE, end), slots)
             } else {
-                self.enter_for(wait, wait.want + hidden)
+                self.enter_for(wait, slots)
             };
             let raised = raised | (wait.want > 0 && shared.call.end());
             let mut done = entered.inspect_err(|_| {

@@ -27,8 +27,8 @@ impl Setup<'_> {
     /// | 5.19 | `COOP_TASKRUN` |
     /// | 5.15 | none |
     ///
-    /// And from 5.18 on, the ring is [registered](Ring::register_ring_fd) with the thread and entered by that, unless the
-    /// thread's 16 slots are taken.
+    /// And from 5.18 on, the ring is [registered](crate::Ring::register_ring_fd) with the thread and entered by that, unless
+    /// the thread's 16 slots are taken.
     ///
     /// What it means:
     ///
@@ -52,7 +52,6 @@ impl Setup<'_> {
     /// ```
     ///
     /// [`Ring::setup_flags`]: crate::Ring::setup_flags
-    /// [`Ring::register_ring_fd`]: crate::Ring::register_ring_fd
     /// [`Ring::submit_and_wait`]: crate::Ring::submit_and_wait
     /// [`Ring::peek`]: crate::Ring::peek
     /// [`Ring::get_events`]: crate::Ring::get_events

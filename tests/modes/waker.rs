@@ -1,5 +1,6 @@
 //! Waking a thread that waits on a ring, in every mode.
 
+use std::mem::ManuallyDrop;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -95,6 +96,28 @@ fn item_09_a_waiting_thread_is_woken_in_every_mode() {
                 assert_eq!(wait(&mut ring, 3).wait, WaitEnd::Ready, "{kind:?}");
                 assert_eq!(keys(&mut ring), [0, 1, 2], "{kind:?}");
             }
+        }
+    });
+}
+
+#[test]
+fn a_wait_for_more_than_there_can_be_takes_no_more_calls_than_fill_the_queue() {
+    const TEST: &str = "waker::a_wait_for_more_than_there_can_be_takes_no_more_calls_than_fill_the_queue";
+    in_own_process(TEST, || {
+        for kind in kinds() {
+            // If this fails, dropping it would wait for the calls.
+            let mut ring = ManuallyDrop::new(ring(kind));
+            let waker = ring.waker().expect("a waker");
+            let (done, woken) = std::sync::mpsc::channel();
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(10));
+                done.send(waker.wake())
+            });
+            assert_eq!(wait(&mut ring, u32::MAX).wait, WaitEnd::Woken, "{kind:?}");
+            woken.recv_timeout(Duration::from_secs(5)).expect("it ended its calls").expect("woken");
+            assert_eq!(keys(&mut ring), [0_u64; 0], "{kind:?}");
+            assert!(!ring.overflowed(), "{kind:?}");
+            drop(ManuallyDrop::into_inner(ring));
         }
     });
 }
