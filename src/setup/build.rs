@@ -104,16 +104,22 @@ impl Setup<'_> {
     unsafe fn make_with(&self, wishes: &[SetupFlags], given: Option<NonNull<[u8]>>) -> Result<Ring, Failure> {
         self.check().map_err(|cause| Failure::Plain(Step::Check, cause))?;
         let flags = self.asked();
+        let mut refused = None;
+        // Given memory that the kernel was shown once is not untouched, even if a further try does not get so far.
+        let told = |made, refused| match (made, refused) {
+            (Err(Failure::Plain(Step::Memory, _)), Some(refused)) if given.is_some() => Err(refused),
+            (made, _) => made,
+        };
         for ours in wishes.iter().copied().filter(|ours| !flags.contains(*ours)) {
             // SAFETY: the caller's promise; what the kernel refused for its flags has touched no memory.
             match unsafe { self.create(flags | ours, given) } {
                 // The kernel does not know ours, or one of the caller's is wrong: the next call will tell.
-                Err(Failure::Setup(Errno::INVAL, _)) => {}
-                made => return made,
+                Err(refusal @ Failure::Setup(Errno::INVAL, _)) => refused = Some(refusal),
+                made => return told(made, refused),
             }
         }
         // SAFETY: as above.
-        unsafe { self.create(flags, given) }
+        told(unsafe { self.create(flags, given) }, refused)
     }
 
     /// What can be known to fail.
@@ -287,6 +293,18 @@ mod tests {
         // What the caller asked for is not.
         let asked = make(Setup::new(4).raw_flags(unknown));
         assert!(matches!(asked, Err(Failure::Setup(Errno::INVAL, params)) if params.flags == unknown.bits()));
+    }
+
+    #[test]
+    fn memory_that_the_kernel_was_shown_does_not_come_back() {
+        let (unknown, plain) = (SetupFlags::from_bits_retain(1 << 31), Setup::new(1024).no_mmap());
+        // Room for the ring without an array, as it is tried first, and not for the array.
+        let len = plain.clone().no_sqarray(true).memory_len().expect("a size");
+        assert!(plain.memory_len().expect("a size") > len);
+        let memory = crate::register::Memory::new(len).expect("memory");
+        // SAFETY: nobody else uses the memory, which is unmapped at the end.
+        let made = unsafe { plain.make_with(&[unknown | SetupFlags::NO_SQARRAY], Some(memory.place())) };
+        assert!(matches!(made, Err(Failure::Setup(Errno::INVAL, _))), "in the other case it is handed back");
     }
 
     #[test]
