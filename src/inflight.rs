@@ -23,7 +23,7 @@ use crate::wait::{Submitted, Wait};
 
 mod states;
 
-use states::{DropInPlace, States};
+use states::{DropInPlace, Place, States};
 
 /// How long a drop waits for operations that show no sign of ending, before it leaks their states.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ pub struct InFlight<S: 'static> {
 
 struct Inner<S> {
     ring: Ring,
-    tokens: Tokens<()>,
+    tokens: Tokens<Place<S>>,
     states: States<S>,
     /// Where the first entry is, or will be.
     start: u64,
@@ -162,10 +162,11 @@ impl<S: 'static> InFlight<S> {
     #[inline(always)]
     fn lend<'a, E: Entry + 'a>(&mut self, state: S, entry: impl FnOnce(&'a mut S) -> E) -> Result<Ticket, Refused<S>> {
         let Inner { ring, tokens, states, .. } = &mut *self.inner;
-        let Some(slot) = tokens.next_slot() else {
+        let Some((slot, known)) = tokens.next_slot() else {
             return Err(Refused { entry: state, reason: Reason::TooMany });
         };
-        let place = states.place(slot);
+        let home = states.place(slot, known);
+        let place = home.get();
         // SAFETY: the slot is free, so its place holds nothing that would have to be dropped, and nobody uses it.
         unsafe { place.write(state) };
         let unwinding = DropInPlace(place);
@@ -175,7 +176,7 @@ impl<S: 'static> InFlight<S> {
         std::mem::forget(unwinding);
         // SAFETY: the entry borrows from the state in its place, or what is `'static`. The state is taken out, or its place
         // freed, only when the operation is no longer live.
-        match unsafe { tokens.push(ring, slot, (), entry) } {
+        match unsafe { tokens.push(ring, slot, home, entry) } {
             Ok(key) => Ok(Ticket(key)),
             Err(Refused { entry, reason }) => {
                 drop(entry);
@@ -188,17 +189,29 @@ impl<S: 'static> InFlight<S> {
     /// What the next completion in the queue means; `None` when there is none. Makes no system call.
     #[inline(always)]
     pub fn next_event(&mut self) -> Option<Event<S>> {
-        let Inner { ring, tokens, states, .. } = &mut *self.inner;
+        let Inner { ring, tokens, .. } = &mut *self.inner;
+        // SAFETY: whatever else may consume completions makes the table look again: submitting, and `ring_mut`.
+        match unsafe { tokens.next_end(ring) } {
+            // SAFETY: this was the operation's last completion.
+            Some((cqe, place)) => Some(Event::Done(unsafe { done(place, cqe, None) })),
+            None => self.next_other(),
+        }
+    }
+
+    /// The next event if it is not the end of a usual operation, but also if it is.
+    #[inline(never)]
+    fn next_other(&mut self) -> Option<Event<S>> {
+        let Inner { ring, tokens, .. } = &mut *self.inner;
         if let Some(kept) = ring.kept() {
             tokens.forget_delivered();
             return Some(Event::Foreign(kept));
         }
-        // SAFETY: whatever else may consume completions makes the table look again: submitting, and `ring_mut`.
+        // SAFETY: as in `next_event`.
         while let Some(cqe) = unsafe { tokens.pop(ring) } {
             match tokens.meet(ring, &cqe) {
                 // SAFETY: this was the operation's last completion.
-                Met::Last((), report) => return Some(Event::Done(unsafe { done(states, cqe, report) })),
-                Met::More(()) => return Some(Event::More(Ticket(cqe.user_data()), cqe)),
+                Met::Last(place, report) => return Some(Event::Done(unsafe { done(place, cqe, report) })),
+                Met::More(_) => return Some(Event::More(Ticket(cqe.user_data()), cqe)),
                 Met::Foreign => return Some(Event::Foreign(cqe)),
                 Met::Internal => {}
             }
@@ -344,16 +357,16 @@ impl<S: 'static> InFlight<S> {
             // What is in flight is the parent's.
             return Err(ShutdownError { in_flight: self, ended: vec![], unsubmitted: vec![], errno: Errno::BADF });
         }
-        let Inner { ring, tokens, states, start } = &mut *self.inner;
+        let Inner { ring, tokens, states: _, start } = &mut *self.inner;
         tokens.forget_delivered();
         let mut ended = Vec::new();
         let mut unsubmitted = Vec::new();
         // SAFETY: of an entry taken back, the kernel has seen nothing, so its state is ours again.
-        tokens.retract(ring, *start, |slot, _| unsubmitted.push(unsafe { states.place(slot).read() }));
+        tokens.retract(ring, *start, |place| unsubmitted.push(unsafe { place.get().read() }));
         let drained = tokens.drain(ring, patience, |cqe, met| match met {
             // SAFETY: this was the operation's last completion.
-            Met::Last((), report) => ended.push(unsafe { done(states, cqe, report) }),
-            Met::More(()) | Met::Foreign | Met::Internal => {}
+            Met::Last(place, report) => ended.push(unsafe { done(place, cqe, report) }),
+            Met::More(_) | Met::Foreign | Met::Internal => {}
         });
         if let Err(errno) = drained {
             return Err(ShutdownError { in_flight: self, ended, unsubmitted, errno });
@@ -405,16 +418,14 @@ impl<S> std::fmt::Debug for InFlight<S> {
 ///
 /// # Safety
 ///
-/// `cqe` is the last completion of an operation that was live until now in the table to which these states belong.
+/// `cqe` is the last completion of an operation that was live until now, and whose state is in `place`.
 #[inline(always)]
-unsafe fn done<S>(states: &mut States<S>, cqe: Cqe, report: Option<Cqe>) -> Done<S> {
-    let key = cqe.user_data();
-    // SAFETY: by the caller's promise the key names the operation's slot: its place was filled when the operation
-    // started, and the kernel is done with it.
-    let state = unsafe { states.place(key.lower()).read() };
-    let notification = cqe.notification();
+unsafe fn done<S>(place: Place<S>, cqe: Cqe, report: Option<Cqe>) -> Done<S> {
+    // SAFETY: by the caller's promise the place was filled when the operation started, and the kernel is done with it.
+    let state = unsafe { place.get().read() };
+    let (ticket, notification) = (Ticket(cqe.user_data()), cqe.notification());
     let cqe = if notification.is_some() { report.unwrap_or(cqe) } else { cqe };
-    Done { state, ticket: Ticket(key), cqe, notification }
+    Done { state, ticket, cqe, notification }
 }
 
 /// A ring on which states cannot be lent safely.

@@ -232,8 +232,8 @@ impl Ring {
         if !self.straight {
             return self.wait_slowly(want);
         }
-        if self.cq.ready() >= want {
-            return self.submit_only();
+        if self.cq.holds(want) {
+            return self.submit_only(want);
         }
         let entries = self.submit.enter_straight(want);
         if entries < 0 {
@@ -249,9 +249,12 @@ impl Ring {
         self.submit_with(&Wait::new(want))
     }
 
-    /// For a wait that is over before it began.
+    /// For a wait that is over before it began, unless that is by a tail that cannot be right.
     #[inline(never)]
-    fn submit_only(&mut self) -> Result<Submitted, Errno> {
+    fn submit_only(&mut self, want: u32) -> Result<Submitted, Errno> {
+        if self.cq.ready() < want {
+            return self.wait_slowly(want);
+        }
         let entries = self.submit.submit()?;
         Ok(Submitted { entries, wait: WaitEnd::Ready })
     }

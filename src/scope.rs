@@ -125,7 +125,7 @@ impl<'env> Scope<'_, 'env> {
     #[inline(always)]
     fn put<E: Entry>(&mut self, entry: E) -> Result<Ticket, Refused<E>> {
         let shown = UserData(entry.bytes().user_data);
-        let Some(slot) = self.tokens.next_slot() else {
+        let Some((slot, _)) = self.tokens.next_slot() else {
             return Err(Refused { entry, reason: Reason::TooMany });
         };
         // SAFETY: what the entry borrows outlives the scope (`'env`), and the scope's drop, which nobody can prevent,
@@ -173,17 +173,22 @@ impl<'env> Scope<'_, 'env> {
     #[inline(always)]
     pub fn completion(&mut self) -> Option<Cqe> {
         // SAFETY: nobody else has the ring, and submitting, which may consume completions, makes the table look again.
-        while let Some(mut cqe) = unsafe { self.tokens.pop(self.ring) } {
-            let shown = match self.tokens.meet(self.ring, &cqe) {
-                Met::Last(shown, _) | Met::More(shown) => shown,
-                Met::Internal => continue,
-                Met::Foreign => {
-                    self.ring.keep(cqe);
-                    continue;
-                }
-            };
-            cqe.user_data = shown.0;
-            return Some(cqe);
+        match unsafe { self.tokens.next_end(self.ring) } {
+            Some((cqe, shown)) => Some(Cqe { user_data: shown.0, ..cqe }),
+            None => self.other_completion(),
+        }
+    }
+
+    /// The next completion if it is not the end of a usual operation, but also if it is.
+    #[inline(never)]
+    fn other_completion(&mut self) -> Option<Cqe> {
+        // SAFETY: as in `completion`.
+        while let Some(cqe) = unsafe { self.tokens.pop(self.ring) } {
+            match self.tokens.meet(self.ring, &cqe) {
+                Met::Last(shown, _) | Met::More(shown) => return Some(Cqe { user_data: shown.0, ..cqe }),
+                Met::Internal => {}
+                Met::Foreign => self.ring.keep(cqe),
+            }
         }
         None
     }
@@ -247,7 +252,7 @@ impl Drop for Scope<'_, '_> {
             // A forked child. What is in flight is the parent's, and memory may still be shared with it.
             if tokens.live() == 0 { Ok(()) } else { Err(Errno::BADF) }
         } else {
-            tokens.retract(ring, *start, |_, _| {});
+            tokens.retract(ring, *start, |_| {});
             tokens.drain(ring, None, |_, _| {})
         };
         if let Err(errno) = drained {

@@ -8,6 +8,7 @@ use crate::handle::{Place, Thread};
 use crate::kernel::Entrance;
 use crate::queue::{Enter, NoSlot, Sq};
 use crate::sqe::{RawSqe, Sqe, Sqe128};
+use crate::user_data::UserData;
 use crate::wait::Argument;
 use rawring_sys as sys;
 
@@ -209,8 +210,8 @@ fn refuse<'a>(entry: Sqe<'a>, reason: NoSlot) -> Result<(), Refused<Sqe<'a>>> {
 pub(crate) trait Entry: Sized {
     /// The first 64 bytes.
     fn bytes(&self) -> &RawSqe;
-    /// The first 64 bytes.
-    fn bytes_mut(&mut self) -> &mut RawSqe;
+    /// The same entry with this `user_data`.
+    fn named(self, key: UserData) -> Self;
     /// Puts the entry into the queue.
     ///
     /// # Safety
@@ -226,8 +227,10 @@ impl Entry for Sqe<'_> {
     }
 
     #[inline(always)]
-    fn bytes_mut(&mut self) -> &mut RawSqe {
-        Sqe::bytes_mut(self)
+    fn named(self, key: UserData) -> Self {
+        // Made anew field by field: otherwise it would have to be in memory.
+        // SAFETY: it is the same entry but for the key, which the caller has a right to.
+        unsafe { Sqe::from_raw(RawSqe { user_data: key.0, ..self.into_raw() }) }
     }
 
     #[inline(always)]
@@ -244,8 +247,9 @@ impl Entry for Sqe128<'_> {
         self.raw()
     }
 
-    fn bytes_mut(&mut self) -> &mut RawSqe {
-        Sqe128::bytes_mut(self)
+    fn named(mut self, key: UserData) -> Self {
+        self.bytes_mut().user_data = key.0;
+        self
     }
 
     unsafe fn put(self, to: &mut Side) -> Result<(), Refused<Self>> {

@@ -95,24 +95,24 @@ impl<T: Copy + Default> Tokens<T> {
         self.operations
     }
 
-    /// The slot that the next operation will get; `None` when no number is left.
+    /// The slot that the next operation will get, with the value that was in it; `None` when no number is left.
     #[inline(always)]
-    pub(crate) fn next_slot(&mut self) -> Option<u32> {
-        if self.free as usize == self.slots.len() && !self.grow() {
-            return None;
+    pub(crate) fn next_slot(&mut self) -> Option<(u32, T)> {
+        match self.slots.get(self.free as usize) {
+            Some(place) => Some((self.free, place.value)),
+            None => self.grow(),
         }
-        Some(self.free)
     }
 
     #[cold]
     #[inline(never)]
-    fn grow(&mut self) -> bool {
+    fn grow(&mut self) -> Option<(u32, T)> {
         if self.slots.len() > UserData::MAX_SLOT as usize {
-            return false;
+            return None;
         }
         let end = self.slots.len() as u64 + 1;
         self.slots.push(Slot { key: FREE, at: end, value: T::default() });
-        true
+        Some((self.free, T::default()))
     }
 
     /// Pushes an entry under a key of ours and makes its operation live, in the slot that
@@ -128,7 +128,7 @@ impl<T: Copy + Default> Tokens<T> {
         ring: &mut Ring,
         slot: u32,
         value: T,
-        mut entry: E,
+        entry: E,
     ) -> Result<UserData, Refused<E>> {
         if entry.bytes().flags & sys::IOSQE_CQE_SKIP_SUCCESS != 0 {
             return Err(Refused { entry, reason: Reason::SkipSuccess });
@@ -139,9 +139,10 @@ impl<T: Copy + Default> Tokens<T> {
             Err(reason) => return Err(Refused { entry, reason }),
         };
         let key = ring.keys.key(slot);
-        let own = core::mem::replace(&mut entry.bytes_mut().user_data, key.0);
+        ring.keys.advance();
+        let own = UserData(entry.bytes().user_data);
         // SAFETY: the caller's promise covers clauses 1 and 2. The reserved key of clause 3 is this table's own.
-        if let Err(refused) = unsafe { entry.put(&mut ring.submit) } {
+        if let Err(refused) = unsafe { entry.named(key).put(&mut ring.submit) } {
             return Err(give_back(refused, own));
         }
         self.occupy(ring, slot, key, value);
@@ -154,8 +155,7 @@ impl<T: Copy + Default> Tokens<T> {
 
     /// Takes the first free slot for the entry that was just pushed with this key.
     #[inline(always)]
-    fn occupy(&mut self, ring: &mut Ring, slot: u32, key: UserData, value: T) {
-        ring.keys.advance();
+    fn occupy(&mut self, ring: &Ring, slot: u32, key: UserData, value: T) {
         let at = ring.mark();
         let place = &mut self.slots[slot as usize];
         self.free = place.at as u32;
@@ -235,38 +235,48 @@ impl<T: Copy + Default> Tokens<T> {
         }
     }
 
+    /// Takes the next completion from the queue if it is the end of a usual operation, and gives that operation's value.
+    /// Everything else, and that there is none, is for [`pop`](Self::pop) and [`meet`](Self::meet).
+    ///
+    /// # Safety
+    ///
+    /// As for [`pop`](Self::pop).
+    #[inline(always)]
+    pub(crate) unsafe fn next_end(&mut self, ring: &mut Ring) -> Option<(Cqe, T)> {
+        if self.delivered.is_some() {
+            return None;
+        }
+        // SAFETY: as in `pop`.
+        let cqe = unsafe { ring.cq.front(&mut self.left) }?;
+        let key = cqe.user_data();
+        if cqe.raw_flags() & (sys::IORING_CQE_F_MORE | sys::IORING_CQE_F_NOTIF) != 0 {
+            return None;
+        }
+        let place = self.slots.get_mut(key.lower() as usize).filter(|place| place.key == key)?;
+        let value = place.value;
+        (place.key, place.at) = (FREE, self.free.into());
+        self.free = key.lower();
+        self.operations -= 1;
+        ring.cq.consume(&mut self.left);
+        Some((cqe, value))
+    }
+
     /// Sorts the completion that was just popped. What it brought in provided buffers is there to be
     /// [taken](Self::take_delivered) then: nothing if it names no buffer, or one of a group that was not registered when its
     /// operation was pushed.
-    #[inline(always)]
     pub(crate) fn meet(&mut self, ring: &Ring, cqe: &Cqe) -> Met<T> {
-        let key = cqe.user_data();
-        if cqe.raw_flags() & (sys::IORING_CQE_F_MORE | sys::IORING_CQE_F_NOTIF) == 0 {
-            if let Some(&Slot { value, .. }) = self.slots.get(key.lower() as usize).filter(|slot| slot.key == key) {
-                self.operations -= 1;
-                self.vacate(key.lower());
-                return Met::Last(value, None);
-            }
-        }
-        self.meet_other(ring, *cqe)
-    }
-
-    /// Sorts a completion that does not simply end a usual operation.
-    #[cold]
-    #[inline(never)]
-    fn meet_other(&mut self, ring: &Ring, cqe: Cqe) -> Met<T> {
         let Some(slot) = cqe.user_data().slot() else { return Met::Foreign };
         let Some((_, extra)) = self.occupant(slot).filter(|(key, _)| *key == cqe.user_data()) else {
-            return unclaimed(&cqe);
+            return unclaimed(cqe);
         };
         let value = self.slots[slot as usize].value;
         if let Some(source) = extra.source.filter(|_| cqe.buffer_id().is_some()) {
             // SAFETY: the key is a live operation's, and nobody else has it: the completion belongs to the entry that was
             // pushed with this source, and the callers hand in each that they reap, once and in order.
-            self.delivered = unsafe { ring.groups.take(&cqe, source) };
+            self.delivered = unsafe { ring.groups.take(cqe, source) };
         }
         if cqe.more() {
-            self.note(slot, Extra { report: Some(cqe), ..extra });
+            self.note(slot, Extra { report: Some(*cqe), ..extra });
             return if extra.cancellation { Met::Internal } else { Met::More(value) };
         }
         self.vacate(slot);
@@ -279,8 +289,8 @@ impl<T: Copy + Default> Tokens<T> {
     }
 
     /// Takes back the entries that the kernel cannot have seen, of those pushed since `mark`. Their operations never
-    /// happen; `each` gets their slots and values.
-    pub(crate) fn retract(&mut self, ring: &mut Ring, mark: u64, mut each: impl FnMut(u32, T)) {
+    /// happen; `each` gets their values.
+    pub(crate) fn retract(&mut self, ring: &mut Ring, mark: u64, mut each: impl FnMut(T)) {
         let next = ring.mark();
         let taken = ring.retract(mark);
         if taken == 0 {
@@ -299,14 +309,14 @@ impl<T: Copy + Default> Tokens<T> {
                 self.cancellations -= 1;
             } else {
                 self.operations -= 1;
-                each(slot, value);
+                each(value);
             }
         }
     }
 
     /// Queues a cancellation of one operation, on the door's own account.
     pub(crate) fn push_cancellation(&mut self, ring: &mut Ring, target: Target) -> Result<(), Reason> {
-        let slot = self.next_slot().ok_or(Reason::TooMany)?;
+        let (slot, value) = self.next_slot().ok_or(Reason::TooMany)?;
         let mut raw = RawSqe::ZERO;
         raw.opcode = sys::IORING_OP_ASYNC_CANCEL;
         match target {
@@ -314,10 +324,11 @@ impl<T: Copy + Default> Tokens<T> {
             Target::Everything => raw.op_flags = sys::IORING_ASYNC_CANCEL_ALL | sys::IORING_ASYNC_CANCEL_ANY,
         }
         let key = ring.keys.key(slot);
+        ring.keys.advance();
         raw.user_data = key.0;
         // SAFETY: the entry names no memory and no descriptor, and its reserved key is this table's own.
         unsafe { Sqe::from_raw(raw).put(&mut ring.submit) }.map_err(|refused| refused.reason)?;
-        self.occupy(ring, slot, key, T::default());
+        self.occupy(ring, slot, key, value);
         self.note(slot, Extra { cancellation: true, ..Extra::default() });
         self.cancellations += 1;
         Ok(())
@@ -459,9 +470,9 @@ fn unclaimed<T>(cqe: &Cqe) -> Met<T> {
 /// A refused entry with the value that it came with.
 #[cold]
 #[inline(never)]
-fn give_back<E: Entry>(mut refused: Refused<E>, own: u64) -> Refused<E> {
-    refused.entry.bytes_mut().user_data = own;
-    refused
+fn give_back<E: Entry>(refused: Refused<E>, own: UserData) -> Refused<E> {
+    let Refused { entry, reason } = refused;
+    Refused { entry: entry.named(own), reason }
 }
 
 /// How the search for operations to cancel goes.
@@ -503,7 +514,7 @@ mod tests {
         let mut ring = Ring::new(8).expect("a ring");
         let mut tokens = Tokens::new();
         let push = |tokens: &mut Tokens<&'static str>, ring: &mut Ring, value| {
-            let slot = tokens.next_slot().expect("a number");
+            let (slot, _) = tokens.next_slot().expect("a number");
             // SAFETY: a NOP names nothing.
             unsafe { tokens.push(ring, slot, value, Sqe::from(Nop::new())) }.expect("room")
         };
@@ -536,7 +547,7 @@ mod tests {
         let mut tokens = Tokens::new();
         for round in 0..5_u32 {
             let push = |value| {
-                let slot = tokens.next_slot().expect("a number");
+                let (slot, _) = tokens.next_slot().expect("a number");
                 // SAFETY: a NOP names nothing.
                 unsafe { tokens.push(&mut ring, slot, value, Sqe::from(Nop::new())) }.expect("room")
             };
@@ -556,13 +567,13 @@ mod tests {
         let mut tokens = Tokens::new();
         let start = ring.mark();
         let endless = crate::operand::Timespec::from(Duration::from_secs(1000));
-        let slot = tokens.next_slot().expect("a number");
+        let (slot, _) = tokens.next_slot().expect("a number");
         // SAFETY: the time outlives the operation, which is drained below.
         let pushed = unsafe { tokens.push(&mut ring, slot, (), Sqe::from(op::Timeout::new(&endless))) };
         let key = pushed.expect("room");
         ring.submit().expect("submitted");
         tokens.push_cancellation(&mut ring, Target::Key(key)).expect("room");
-        tokens.retract(&mut ring, start, |_, ()| panic!("the timeout was submitted"));
+        tokens.retract(&mut ring, start, |()| panic!("the timeout was submitted"));
         assert_eq!(ring.pending(), 0, "the cancellation was not");
         tokens.drain(&mut ring, Some(Duration::from_secs(2)), |_, _| {}).expect("drained");
         assert_eq!((tokens.live(), tokens.cancellations), (0, 0));

@@ -18,10 +18,33 @@ impl<S> Drop for DropInPlace<S> {
 
 /// Places for states, in chunks that never move. Frees nothing by itself: places may be lent to the kernel.
 pub(super) struct States<S> {
-    chunks: Vec<*mut Place<S>>,
+    chunks: Vec<*mut Cell<S>>,
 }
 
-type Place<S> = UnsafeCell<MaybeUninit<S>>;
+type Cell<S> = UnsafeCell<MaybeUninit<S>>;
+
+/// Where the state of a slot lives; nowhere as long as the slot has had none.
+pub(super) struct Place<S>(*mut S);
+
+impl<S> Clone for Place<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Place<S> {}
+
+impl<S> Default for Place<S> {
+    fn default() -> Self {
+        Place(core::ptr::null_mut())
+    }
+}
+
+impl<S> Place<S> {
+    pub(super) fn get(self) -> *mut S {
+        self.0
+    }
+}
 
 /// Places in a chunk.
 const CHUNK: usize = 64;
@@ -31,20 +54,25 @@ impl<S> States<S> {
         States { chunks: Vec::new() }
     }
 
-    /// The place of a slot.
+    /// The place of a slot, which is `known` if it has had a state.
     #[inline(always)]
-    pub(super) fn place(&mut self, slot: u32) -> *mut S {
+    pub(super) fn place(&mut self, slot: u32, known: Place<S>) -> Place<S> {
+        if known.0.is_null() { self.find(slot) } else { known }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find(&mut self, slot: u32) -> Place<S> {
         let (chunk, index) = (slot as usize / CHUNK, slot as usize % CHUNK);
         while chunk >= self.chunks.len() {
             self.grow();
         }
         // SAFETY: a chunk has `CHUNK` places, and the index is below that.
-        UnsafeCell::raw_get(unsafe { self.chunks[chunk].add(index) }).cast()
+        Place(UnsafeCell::raw_get(unsafe { self.chunks[chunk].add(index) }).cast())
     }
 
-    #[cold]
     fn grow(&mut self) {
-        let chunk: Box<[Place<S>]> = (0..CHUNK).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
+        let chunk: Box<[Cell<S>]> = (0..CHUNK).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
         self.chunks.push(Box::into_raw(chunk).cast());
     }
 

@@ -164,16 +164,39 @@ impl Cq {
             *left = 0;
             return self.pop_special();
         }
+        // SAFETY: the caller's promise.
+        let cqe = unsafe { self.front(left) };
+        if cqe.is_some() {
+            self.consume(left);
+        }
+        cqe
+    }
+
+    /// The completion that [`pop`](Self::pop) would take, if it is there and not special. It stays until it is
+    /// [consumed](Self::consume).
+    ///
+    /// # Safety
+    ///
+    /// As for [`pop`](Self::pop).
+    #[inline(always)]
+    pub(crate) unsafe fn front(&mut self, left: &mut u32) -> Option<Cqe> {
+        if self.special {
+            return None;
+        }
         if *left == 0 {
             *left = self.ready();
             if *left == 0 {
                 return None;
             }
         }
+        Some(self.plain(self.at))
+    }
+
+    /// Takes what [`front`](Self::front) has just given.
+    #[inline(always)]
+    pub(crate) fn consume(&mut self, left: &mut u32) {
         *left -= 1;
-        let cqe = self.plain(self.at);
         self.at = self.at.plus(1);
-        Some(cqe)
     }
 
     #[inline(never)]
