@@ -18,7 +18,7 @@ use crate::ring::Ring;
 use crate::scope::{ScopeError, Ticket};
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Reason, Refused};
-use crate::tokens::{Met, Target, Tokens};
+use crate::tokens::{Met, Next, Target, Tokens};
 use crate::wait::{Submitted, Wait};
 
 mod states;
@@ -176,9 +176,9 @@ impl<S: 'static> InFlight<S> {
         std::mem::forget(unwinding);
         // SAFETY: the entry borrows from the state in its place, or what is `'static`. The state is taken out, or its place
         // freed, only when the operation is no longer live.
-        match unsafe { tokens.push(ring, slot, home, entry) } {
+        match unsafe { tokens.push(ring, slot, home, &entry) } {
             Ok(key) => Ok(Ticket(key)),
-            Err(Refused { entry, reason }) => {
+            Err(reason) => {
                 drop(entry);
                 // SAFETY: the entry, which borrowed from the state, never reached the queue and is gone.
                 Err(Refused { entry: unsafe { place.read() }, reason })
@@ -193,12 +193,13 @@ impl<S: 'static> InFlight<S> {
         // SAFETY: whatever else may consume completions makes the table look again: submitting, and `ring_mut`.
         match unsafe { tokens.next_end(ring) } {
             // SAFETY: this was the operation's last completion.
-            Some((cqe, place)) => Some(Event::Done(unsafe { done(place, cqe, None) })),
-            None => self.next_other(),
+            Next::End(cqe, place) => Some(Event::Done(unsafe { done(place, cqe, None) })),
+            Next::Nothing => None,
+            Next::Other => self.next_other(),
         }
     }
 
-    /// The next event if it is not the end of a usual operation, but also if it is.
+    /// The next event, whatever it is.
     #[inline(never)]
     fn next_other(&mut self) -> Option<Event<S>> {
         let Inner { ring, tokens, .. } = &mut *self.inner;
@@ -293,7 +294,7 @@ impl<S: 'static> InFlight<S> {
     }
 
     /// See [`Ring::submit_and_wait`].
-    #[inline]
+    #[inline(always)]
     pub fn submit_and_wait(&mut self, want: u32) -> Result<Submitted, Errno> {
         self.ring_again().submit_and_wait(want)
     }

@@ -16,7 +16,7 @@ use crate::cqe::Cqe;
 use crate::ring::Ring;
 use crate::sqe::{Sqe, Sqe128};
 use crate::submit::{Entry, Reason, Refused};
-use crate::tokens::{Met, Target, Tokens};
+use crate::tokens::{Met, Next, Target, Tokens};
 use crate::user_data::UserData;
 use crate::wait::{Submitted, Wait};
 
@@ -126,11 +126,15 @@ impl<'env> Scope<'_, 'env> {
     fn put<E: Entry>(&mut self, entry: E) -> Result<Ticket, Refused<E>> {
         let shown = UserData(entry.bytes().user_data);
         let Some((slot, _)) = self.tokens.next_slot() else {
-            return Err(Refused { entry, reason: Reason::TooMany });
+            return Err(entry.refuse(Reason::TooMany));
         };
         // SAFETY: what the entry borrows outlives the scope (`'env`), and the scope's drop, which nobody can prevent,
         // returns only when none of its operations is live.
-        unsafe { self.tokens.push(self.ring, slot, shown, entry) }.map(Ticket)
+        // The entry itself goes back only if it was refused.
+        match unsafe { self.tokens.push(self.ring, slot, shown, &entry) } {
+            Ok(key) => Ok(Ticket(key)),
+            Err(reason) => Err(entry.refuse(reason)),
+        }
     }
 
     /// Asks the kernel to cancel an operation of this scope. Its own completion tells what became of it; the request's
@@ -155,7 +159,7 @@ impl<'env> Scope<'_, 'env> {
     }
 
     /// See [`Ring::submit_and_wait`].
-    #[inline]
+    #[inline(always)]
     pub fn submit_and_wait(&mut self, want: u32) -> Result<Submitted, Errno> {
         self.tokens.look_again(self.ring);
         self.ring.submit_and_wait(want)
@@ -174,12 +178,13 @@ impl<'env> Scope<'_, 'env> {
     pub fn completion(&mut self) -> Option<Cqe> {
         // SAFETY: nobody else has the ring, and submitting, which may consume completions, makes the table look again.
         match unsafe { self.tokens.next_end(self.ring) } {
-            Some((cqe, shown)) => Some(Cqe { user_data: shown.0, ..cqe }),
-            None => self.other_completion(),
+            Next::End(cqe, shown) => Some(Cqe { user_data: shown.0, ..cqe }),
+            Next::Nothing => None,
+            Next::Other => self.other_completion(),
         }
     }
 
-    /// The next completion if it is not the end of a usual operation, but also if it is.
+    /// The next completion, whatever it is.
     #[inline(never)]
     fn other_completion(&mut self) -> Option<Cqe> {
         // SAFETY: as in `completion`.

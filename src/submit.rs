@@ -194,24 +194,18 @@ impl<T> From<Refused<T>> for std::io::Error {
     }
 }
 
-/// Hands an entry back. It is copied first, so that it has to be in memory on this path only.
-#[inline(always)]
-fn refuse<'a>(entry: Sqe<'a>, reason: NoSlot) -> Result<(), Refused<Sqe<'a>>> {
-    #[cold]
-    #[inline(never)]
-    fn refused<'a>(entry: Sqe<'a>, reason: NoSlot) -> Result<(), Refused<Sqe<'a>>> {
-        Err(Refused { entry, reason: reason.into() })
-    }
-    // SAFETY: it is the same entry, and the other is gone.
-    refused(unsafe { Sqe::from_raw(entry.into_raw()) }, reason)
-}
-
 /// What [`Sqe`] and [`Sqe128`] have in common on their way into the queue.
 pub(crate) trait Entry: Sized {
     /// The first 64 bytes.
     fn bytes(&self) -> &RawSqe;
-    /// The same entry with this `user_data`.
-    fn named(self, key: UserData) -> Self;
+    /// Hands the entry back.
+    fn refuse(self, reason: impl Into<Reason>) -> Refused<Self>;
+    /// Puts a copy of the entry with this `user_data` into the queue.
+    ///
+    /// # Safety
+    ///
+    /// As for [`put`](Self::put), and of this entry and its copies only one is put into the queue.
+    unsafe fn put_as(&self, key: UserData, to: &mut Side) -> Result<(), NoSlot>;
     /// Puts the entry into the queue.
     ///
     /// # Safety
@@ -226,18 +220,28 @@ impl Entry for Sqe<'_> {
         self.raw()
     }
 
+    /// The entry is copied first, so that it has to be in memory on this path only.
     #[inline(always)]
-    fn named(self, key: UserData) -> Self {
-        // Made anew field by field: otherwise it would have to be in memory.
-        // SAFETY: it is the same entry but for the key, which the caller has a right to.
-        unsafe { Sqe::from_raw(RawSqe { user_data: key.0, ..self.into_raw() }) }
+    fn refuse(self, reason: impl Into<Reason>) -> Refused<Self> {
+        #[cold]
+        #[inline(never)]
+        fn refused<'a>(entry: Sqe<'a>, reason: impl Into<Reason>) -> Refused<Sqe<'a>> {
+            Refused { entry, reason: reason.into() }
+        }
+        // SAFETY: it is the same entry, and the other is gone.
+        refused(unsafe { Sqe::from_raw(self.into_raw()) }, reason)
+    }
+
+    #[inline(always)]
+    unsafe fn put_as(&self, key: UserData, to: &mut Side) -> Result<(), NoSlot> {
+        to.sq.push(&RawSqe { user_data: key.0, ..*self.raw() })
     }
 
     #[inline(always)]
     unsafe fn put(self, to: &mut Side) -> Result<(), Refused<Self>> {
         match to.sq.push(self.raw()) {
             Ok(()) => Ok(()),
-            Err(reason) => refuse(self, reason),
+            Err(reason) => Err(self.refuse(reason)),
         }
     }
 }
@@ -247,14 +251,17 @@ impl Entry for Sqe128<'_> {
         self.raw()
     }
 
-    fn named(mut self, key: UserData) -> Self {
-        self.bytes_mut().user_data = key.0;
-        self
+    fn refuse(self, reason: impl Into<Reason>) -> Refused<Self> {
+        Refused { entry: self, reason: reason.into() }
+    }
+
+    unsafe fn put_as(&self, key: UserData, to: &mut Side) -> Result<(), NoSlot> {
+        to.sq.push_wide(&RawSqe { user_data: key.0, ..*self.raw() }, self.second())
     }
 
     unsafe fn put(self, to: &mut Side) -> Result<(), Refused<Self>> {
         let pushed = to.sq.push_wide(self.raw(), self.second());
-        pushed.map_err(|reason| Refused { entry: self, reason: reason.into() })
+        pushed.map_err(|reason| self.refuse(reason))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::cqe::Cqe;
 use crate::op;
 use crate::ring::Ring;
 use crate::sqe::{RawSqe, Sqe};
-use crate::submit::{Entry, Reason, Refused};
+use crate::submit::{Entry, Reason};
 use crate::user_data::UserData;
 use crate::wait::{Wait, WaitEnd};
 use rawring_sys as sys;
@@ -62,6 +62,16 @@ pub(crate) struct Tokens<T> {
     left: u32,
     /// What the latest completion delivered.
     delivered: Option<Result<Delivery, BadBuffer>>,
+}
+
+/// What is next in the queue, for a door.
+pub(crate) enum Next<T> {
+    /// The end of a usual operation, which is no longer live: the kernel is done with what it names. It is taken.
+    End(Cqe, T),
+    /// No completion.
+    Nothing,
+    /// Something else.
+    Other,
 }
 
 /// What a completion is to the door that met it.
@@ -116,35 +126,31 @@ impl<T: Copy + Default> Tokens<T> {
     }
 
     /// Pushes an entry under a key of ours and makes its operation live, in the slot that
-    /// [`next_slot`](Self::next_slot) named. A refused entry comes back as it was.
+    /// [`next_slot`](Self::next_slot) named.
     ///
     /// # Safety
     ///
     /// Everything that the entry names stays valid, and un-aliased as its reference demands, until the operation is no
-    /// longer live: [`meet`](Self::meet) said [`Met::Last`], or [`retract`](Self::retract) gave its value back.
+    /// longer live: [`next_end`](Self::next_end) gave it, [`meet`](Self::meet) said [`Met::Last`], or
+    /// [`retract`](Self::retract) gave its value back. The entry itself goes to no ring if this was not refused.
     #[inline(always)]
     pub(crate) unsafe fn push<E: Entry>(
         &mut self,
         ring: &mut Ring,
         slot: u32,
         value: T,
-        entry: E,
-    ) -> Result<UserData, Refused<E>> {
+        entry: &E,
+    ) -> Result<UserData, Reason> {
         if entry.bytes().flags & sys::IOSQE_CQE_SKIP_SUCCESS != 0 {
-            return Err(Refused { entry, reason: Reason::SkipSuccess });
+            return Err(Reason::SkipSuccess);
         }
         let zero_copy = op::notifies(entry.bytes().opcode);
-        let source = match ring.groups.source(entry.bytes()) {
-            Ok(source) => source,
-            Err(reason) => return Err(Refused { entry, reason }),
-        };
+        let source = ring.groups.source(entry.bytes())?;
         let key = ring.keys.key(slot);
         ring.keys.advance();
-        let own = UserData(entry.bytes().user_data);
-        // SAFETY: the caller's promise covers clauses 1 and 2. The reserved key of clause 3 is this table's own.
-        if let Err(refused) = unsafe { entry.named(key).put(&mut ring.submit) } {
-            return Err(give_back(refused, own));
-        }
+        // SAFETY: the caller's promise covers clauses 1 and 2, and the entry itself. The reserved key of clause 3 is this
+        // table's own.
+        unsafe { entry.put_as(key, &mut ring.submit) }?;
         self.occupy(ring, slot, key, value);
         if zero_copy || source.is_some() {
             self.note(slot, Extra { zero_copy, source, ..Extra::default() });
@@ -235,30 +241,35 @@ impl<T: Copy + Default> Tokens<T> {
         }
     }
 
-    /// Takes the next completion from the queue if it is the end of a usual operation, and gives that operation's value.
-    /// Everything else, and that there is none, is for [`pop`](Self::pop) and [`meet`](Self::meet).
+    /// Takes the next completion from the queue if it is the end of a usual operation. Whatever else is there stays, for
+    /// [`pop`](Self::pop) and [`meet`](Self::meet).
     ///
     /// # Safety
     ///
     /// As for [`pop`](Self::pop).
     #[inline(always)]
-    pub(crate) unsafe fn next_end(&mut self, ring: &mut Ring) -> Option<(Cqe, T)> {
-        if self.delivered.is_some() {
-            return None;
+    pub(crate) unsafe fn next_end(&mut self, ring: &mut Ring) -> Next<T> {
+        if self.delivered.is_some() || ring.cq.is_special() {
+            return Next::Other;
         }
         // SAFETY: as in `pop`.
-        let cqe = unsafe { ring.cq.front(&mut self.left) }?;
+        let Some(cqe) = (unsafe { ring.cq.front(&mut self.left) }) else {
+            ring.cq.publish();
+            return Next::Nothing;
+        };
         let key = cqe.user_data();
         if cqe.raw_flags() & (sys::IORING_CQE_F_MORE | sys::IORING_CQE_F_NOTIF) != 0 {
-            return None;
+            return Next::Other;
         }
-        let place = self.slots.get_mut(key.lower() as usize).filter(|place| place.key == key)?;
+        let Some(place) = self.slots.get_mut(key.lower() as usize).filter(|place| place.key == key) else {
+            return Next::Other;
+        };
         let value = place.value;
         (place.key, place.at) = (FREE, self.free.into());
         self.free = key.lower();
         self.operations -= 1;
         ring.cq.consume(&mut self.left);
-        Some((cqe, value))
+        Next::End(cqe, value)
     }
 
     /// Sorts the completion that was just popped. What it brought in provided buffers is there to be
@@ -467,14 +478,6 @@ fn unclaimed<T>(cqe: &Cqe) -> Met<T> {
     if cqe.is_notification() { Met::Internal } else { Met::Foreign }
 }
 
-/// A refused entry with the value that it came with.
-#[cold]
-#[inline(never)]
-fn give_back<E: Entry>(refused: Refused<E>, own: UserData) -> Refused<E> {
-    let Refused { entry, reason } = refused;
-    Refused { entry: entry.named(own), reason }
-}
-
 /// How the search for operations to cancel goes.
 #[derive(Default)]
 struct Hunt {
@@ -516,7 +519,7 @@ mod tests {
         let push = |tokens: &mut Tokens<&'static str>, ring: &mut Ring, value| {
             let (slot, _) = tokens.next_slot().expect("a number");
             // SAFETY: a NOP names nothing.
-            unsafe { tokens.push(ring, slot, value, Sqe::from(Nop::new())) }.expect("room")
+            unsafe { tokens.push(ring, slot, value, &Sqe::from(Nop::new())) }.expect("room")
         };
         let first = push(&mut tokens, &mut ring, "first");
         let meet = |tokens: &mut Tokens<&'static str>, key| tokens.meet(&ring, &ended(key));
@@ -549,7 +552,7 @@ mod tests {
             let push = |value| {
                 let (slot, _) = tokens.next_slot().expect("a number");
                 // SAFETY: a NOP names nothing.
-                unsafe { tokens.push(&mut ring, slot, value, Sqe::from(Nop::new())) }.expect("room")
+                unsafe { tokens.push(&mut ring, slot, value, &Sqe::from(Nop::new())) }.expect("room")
             };
             let keys = [round, 1, 2].map(push);
             assert_eq!((tokens.live(), tokens.slots.len()), (3, 3));
@@ -569,7 +572,7 @@ mod tests {
         let endless = crate::operand::Timespec::from(Duration::from_secs(1000));
         let (slot, _) = tokens.next_slot().expect("a number");
         // SAFETY: the time outlives the operation, which is drained below.
-        let pushed = unsafe { tokens.push(&mut ring, slot, (), Sqe::from(op::Timeout::new(&endless))) };
+        let pushed = unsafe { tokens.push(&mut ring, slot, (), &Sqe::from(op::Timeout::new(&endless))) };
         let key = pushed.expect("room");
         ring.submit().expect("submitted");
         tokens.push_cancellation(&mut ring, Target::Key(key)).expect("room");

@@ -1,4 +1,5 @@
-//! Receiving into provided buffers allocates nothing once it runs. In a file of its own, for its allocator counts.
+//! What runs allocates nothing: the safe doors, and receiving into provided buffers. In a file of its own, for its
+//! allocator counts.
 
 mod common;
 
@@ -7,11 +8,11 @@ use std::cell::Cell;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 
-use common::{has, needs};
+use common::{has, needs, since};
 use rawring::buf_ring::{BufRing, Lease};
-use rawring::op::RecvMultiBundle;
+use rawring::op::{Nop, RecvMultiBundle};
 use rawring::operand::Group;
-use rawring::{Event, InFlight, Ring};
+use rawring::{Event, InFlight, Ring, Version};
 
 /// The system's, and a count of what each thread asks of it.
 struct Counting;
@@ -76,5 +77,42 @@ fn a_running_receive_allocates_nothing() {
         }
     }
     assert_eq!(ASKED.get(), asked, "allocations after the first rounds");
+    assert!(asked > 0, "allocations are counted");
+}
+
+#[test]
+fn running_doors_allocate_nothing() {
+    needs!(since(Version::new(5, 19)));
+    let mut ring = InFlight::new(Ring::new(8).expect("a ring")).expect("a kernel that cancels");
+    let mut idle: Vec<_> = (0..8).map(Box::new).collect();
+    let mut asked = 0;
+    for round in 0..100 {
+        if round == 2 {
+            asked = ASKED.get();
+        }
+        while let Some(state) = idle.pop() {
+            ring.start(state, |_| Nop::new().into()).expect("room");
+        }
+        ring.submit_and_wait(8).expect("submitted");
+        while let Some(event) = ring.next_event() {
+            let Event::Done(done) = event else { panic!("{event:?}") };
+            idle.push(done.state);
+        }
+        assert_eq!(idle.len(), 8);
+    }
+    assert_eq!(ASKED.get(), asked, "allocations of an InFlight after the first rounds");
+    let mut ring = ring.shutdown().expect("nothing in flight").ring;
+    ring.scope(|s| {
+        for round in 0..100 {
+            if round == 2 {
+                asked = ASKED.get();
+            }
+            (0..8_u64).for_each(|key| assert!(s.push(Nop::new().user_data(key)).is_ok()));
+            s.submit_and_wait(8).expect("submitted");
+            assert_eq!(s.completions().count(), 8);
+        }
+        assert_eq!(ASKED.get(), asked, "allocations of a scope after the first rounds");
+    })
+    .expect("a scope");
     assert!(asked > 0, "allocations are counted");
 }

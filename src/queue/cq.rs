@@ -172,7 +172,13 @@ impl Cq {
         cqe
     }
 
-    /// The completion that [`pop`](Self::pop) would take, if it is there and not special. It stays until it is
+    /// Whether the next completion may be special: one that was kept, hidden, or long.
+    #[inline(always)]
+    pub(crate) fn is_special(&self) -> bool {
+        self.special
+    }
+
+    /// The completion that [`pop`](Self::pop) would take, where it is not special. It stays until it is
     /// [consumed](Self::consume).
     ///
     /// # Safety
@@ -180,9 +186,6 @@ impl Cq {
     /// As for [`pop`](Self::pop).
     #[inline(always)]
     pub(crate) unsafe fn front(&mut self, left: &mut u32) -> Option<Cqe> {
-        if self.special {
-            return None;
-        }
         if *left == 0 {
             *left = self.ready();
             if *left == 0 {
