@@ -19,8 +19,8 @@ pub const FAMILY: Family = Family {
     title: "Operations in flight",
     about: "Reads of 16 bytes of an empty pipe are started and stay pending. Beside them run batches of 32 NOPs, and of 32 \
             reads of other pipes that are written to (with the write). Then 32 of the pending reads, at random, are \
-            cancelled by key. They all end when the writing end of the pipe is closed; or, in rounds of their own and up \
-            to 16,384, by cancelling: by `shutdown`, or by one entry that cancels everything. The completion queue has 512 \
+            cancelled by key. They all end when the writing end of the pipe is closed; or, in rounds of their own, by \
+            cancelling: by `shutdown`, or, up to 16,384, by one entry that cancels everything. The completion queue has 512 \
             entries, or as many as the name says. Memory is for each operation, with its buffer; that of the kernel is \
             what all of its objects grew by.",
     of: "in flight",
@@ -45,14 +45,13 @@ const BATCH: usize = 32;
 const BUFFER: usize = 16;
 /// What an operation may need at most, of both memories.
 const NEEDED: f64 = 2048.0;
-/// The most that are cancelled together. The kernel looks at each that it has cancelled already for each that it looks
-/// for, in one call that no signal ends: minutes for four times as many.
-const CANCELLED: u64 = 1 << 14;
 /// Entries of the submission queue.
 const ENTRIES: u32 = 256;
 
 /// A way to the kernel.
 trait Door {
+    /// The most that are cancelled together.
+    const CANCELLED: u64;
     /// For operations in so many slots.
     fn new(ring: Ring, slots: usize) -> Self;
     /// Starts a read in a slot that is free.
@@ -82,6 +81,8 @@ struct Safe {
 }
 
 impl Door for Safe {
+    const CANCELLED: u64 = u64::MAX;
+
     fn new(ring: Ring, slots: usize) -> Self {
         Safe { ring: InFlight::new(ring).expect("Linux 5.19"), tickets: vec![None; slots] }
     }
@@ -128,6 +129,10 @@ struct Unchecked {
 const ASIDE: u64 = u64::MAX;
 
 impl Door for Unchecked {
+    /// The kernel looks at each that it has cancelled already for each that it looks for, in one call that no signal ends:
+    /// minutes for four times as many.
+    const CANCELLED: u64 = 1 << 14;
+
     fn new(ring: Ring, slots: usize) -> Self {
         // Not zeros, which would be no memory before they are written to.
         let buffers = Box::leak(vec![[1; BUFFER]; slots].into_boxed_slice());
@@ -191,7 +196,7 @@ fn of<D: Door>(completions: u32, size: u64, step: &mut Step) {
         let mut again = new();
         starts.push(again.start());
         ends.push(again.end());
-        if size <= CANCELLED {
+        if size <= D::CANCELLED {
             let mut again = new();
             starts.push(again.start());
             let begin = Instant::now();
@@ -201,7 +206,7 @@ fn of<D: Door>(completions: u32, size: u64, step: &mut Step) {
     }
     step.say("start", median(starts));
     step.say("end all", median(ends));
-    if size <= CANCELLED {
+    if size <= D::CANCELLED {
         step.say("cancel all", median(cancellations));
     }
 }

@@ -182,6 +182,11 @@ pub(crate) const fn notifies(opcode: u8) -> bool {
     matches!(opcode, sys::IORING_OP_SEND_ZC | sys::IORING_OP_SENDMSG_ZC)
 }
 
+/// Whether the kernel keeps it in its list of timeouts.
+pub(crate) const fn is_timeout(opcode: u8) -> bool {
+    opcode == sys::IORING_OP_TIMEOUT
+}
+
 /// The release that brought an opcode: that of its first row.
 pub fn since(opcode: Opcode) -> Option<Version> {
     all().filter(|row| row.opcode == opcode).map(|row| row.since).min()
