@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{needs, safe_doors};
-use rawring::op::{Nop, PollMulti, Read, SendZc};
-use rawring::operand::{PollMask, RecvSendOptions};
-use rawring::{Errno, Event, InFlight, Reason, Ring, Setup, Wait};
+use rawring::op::{Nop, PollMulti, Read, SendZc, Timeout};
+use rawring::operand::{PollMask, RecvSendOptions, Timespec};
+use rawring::{Errno, Event, InFlight, Reason, Ring, Setup, Wait, WaitEnd};
 use rustix::event::PollFlags;
 
 /// A state that counts how often it was dropped, with a socket whose peer sees when it is closed.
@@ -325,4 +325,20 @@ fn many_states_at_once() {
         collect(&mut ring);
     }
     assert!(seen.iter().all(|seen| *seen));
+}
+
+#[test]
+fn what_was_reaped_before_a_wait_does_not_end_it() {
+    needs!(safe_doors());
+    static SHORT: Timespec = Timespec { seconds: 0, nanoseconds: 20_000_000 };
+    let mut ring = in_flight();
+    (0..3).for_each(|n| drop(ring.start(n, |_| Nop::new().into()).expect("room")));
+    ring.submit_and_wait(3).expect("submitted");
+    // Two of three: the queue still holds one, and the kernel has to hear of the others.
+    (0..2).for_each(|n| assert!(matches!(ring.next_event(), Some(Event::Done(done)) if done.state == n)));
+    ring.start(3, |_| Timeout::new(&SHORT).into()).expect("room");
+    let submitted = ring.submit_and_wait(2).expect("submitted");
+    assert_eq!((submitted.entries, submitted.wait, ring.ring().ready()), (1, WaitEnd::Ready, 2));
+    (2..4).for_each(|n| assert!(matches!(ring.next_event(), Some(Event::Done(done)) if done.state == n)));
+    assert!(ring.next_event().is_none());
 }
