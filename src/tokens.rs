@@ -149,10 +149,11 @@ impl<T: Copy + Default> Tokens<T> {
         let (zero_copy, timeout) = (op::notifies(opcode), op::is_timeout(opcode));
         let source = ring.groups.source(entry.bytes())?;
         let key = ring.keys.key(slot);
-        ring.keys.advance();
         // SAFETY: the caller's promise covers clauses 1 and 2, and the entry itself. The reserved key of clause 3 is this
         // table's own.
         unsafe { entry.put_as(key, &mut ring.submit) }?;
+        // Not before: with keys that nobody gets, they could go round while a late notification with one is in the queue.
+        ring.keys.advance();
         self.occupy(ring, slot, key, value);
         if zero_copy || timeout || source.is_some() {
             self.note(slot, Extra { zero_copy, timeout, source, ..Extra::default() });
@@ -337,10 +338,10 @@ impl<T: Copy + Default> Tokens<T> {
             Target::Everything => raw.op_flags = sys::IORING_ASYNC_CANCEL_ALL | sys::IORING_ASYNC_CANCEL_ANY,
         }
         let key = ring.keys.key(slot);
-        ring.keys.advance();
         raw.user_data = key.0;
         // SAFETY: the entry names no memory and no descriptor, and its reserved key is this table's own.
         unsafe { Sqe::from_raw(raw).put(&mut ring.submit) }.map_err(|refused| refused.reason)?;
+        ring.keys.advance();
         self.occupy(ring, slot, key, value);
         self.note(slot, Extra { cancellation: true, ..Extra::default() });
         self.cancellations += 1;
@@ -606,6 +607,24 @@ mod tests {
         let f = push(&mut tokens, &file);
         assert_eq!(f.slot(), a.slot(), "the slot is used again");
         assert_eq!(tokens.quarry(), [b, d, f, e, c], "timeouts from the oldest on, the others from the latest on");
+    }
+
+    #[test]
+    fn what_is_refused_uses_up_no_key() {
+        let mut ring = Ring::new(1).expect("a ring");
+        let mut tokens = Tokens::new();
+        let push = |tokens: &mut Tokens<()>, ring: &mut Ring| {
+            let (slot, _) = tokens.next_slot().expect("a number");
+            // SAFETY: a NOP names nothing.
+            unsafe { tokens.push(ring, slot, (), &Sqe::from(Nop::new())) }
+        };
+        let first = push(&mut tokens, &mut ring).expect("room");
+        let next = ring.keys.key(0);
+        assert_ne!(next, first);
+        assert_eq!(push(&mut tokens, &mut ring), Err(Reason::Full));
+        assert_eq!(tokens.push_cancellation(&mut ring, Target::Key(first)), Err(Reason::Full));
+        // Else a loop that tries would come back to a key that a completion in the queue has.
+        assert_eq!(ring.keys.key(0), next);
     }
 
     #[test]
