@@ -19,8 +19,8 @@ pub(crate) struct Cq {
     hides: bool,
     /// Completions that a door met that were not its own; older than those in the queue.
     stash: VecDeque<Cqe>,
-    /// Whether the next completion may be another thing than the next slot: from the stash, hidden, or of two slots or units.
-    special: bool,
+    /// What the next completions are.
+    kind: Kind,
     /// Our head: everything before it was consumed.
     at: Pos,
     /// The head that the kernel sees.
@@ -39,27 +39,43 @@ impl Cq {
         let CqWords { head, tail, overflow } = words;
         // Relaxed: nobody else writes our head.
         let at = Pos(head.load(Ordering::Relaxed));
-        let mut cq =
-            Cq { head, tail, overflow, slots, mixed, hides, stash: VecDeque::new(), special: true, at, published: at };
+        let mut cq = Cq {
+            head,
+            tail,
+            overflow,
+            slots,
+            mixed,
+            hides,
+            stash: VecDeque::new(),
+            kind: Kind::Special,
+            at,
+            published: at,
+        };
         cq.look_again();
         cq
     }
 
-    /// Finds out anew whether the next completion may be special.
+    /// Finds out anew what the next completions are.
     fn look_again(&mut self) {
-        self.special = self.hides || self.mixed || self.slots.shift != 0 || !self.stash.is_empty();
+        self.kind = if self.hides || self.mixed || !self.stash.is_empty() {
+            Kind::Special
+        } else if self.slots.shift == 0 {
+            Kind::Narrow
+        } else {
+            Kind::Wide
+        };
     }
 
     /// Keeps a completion for whoever iterates next.
     pub(crate) fn keep(&mut self, cqe: Cqe) {
         self.stash.push_back(cqe);
-        self.special = true;
+        self.kind = Kind::Special;
     }
 
     /// The oldest completion that was kept.
     #[inline(always)]
     pub(crate) fn kept(&mut self) -> Option<Cqe> {
-        if self.special { self.unstash() } else { None }
+        if self.is_special() { self.unstash() } else { None }
     }
 
     fn unstash(&mut self) -> Option<Cqe> {
@@ -149,7 +165,7 @@ impl Cq {
     pub(crate) fn snapshot(&mut self) -> Completions<'_> {
         let at = self.at;
         let end = at.plus(self.ready());
-        Completions { plain: !self.special, at, end, cq: self }
+        Completions { kind: self.kind, at, end, cq: self }
     }
 
     /// Takes one completion. It counts as consumed at once; the kernel sees that with the next `publish`, which is due
@@ -160,7 +176,7 @@ impl Cq {
     /// `left` is 0, or what this has left in it, with nothing consumed otherwise since.
     #[inline(always)]
     pub(crate) unsafe fn pop(&mut self, left: &mut u32) -> Option<Cqe> {
-        if self.special {
+        if self.is_special() {
             *left = 0;
             return self.pop_special();
         }
@@ -172,10 +188,10 @@ impl Cq {
         cqe
     }
 
-    /// Whether the next completion may be special: one that was kept, hidden, or long.
+    /// Whether the next completion may be another thing than the next slot: one that was kept, hidden, or of two slots.
     #[inline(always)]
     pub(crate) fn is_special(&self) -> bool {
-        self.special
+        self.kind == Kind::Special
     }
 
     /// The completion that [`pop`](Self::pop) would take, where it is not special. It stays until it is
@@ -235,27 +251,38 @@ impl Cq {
         self.head.store(self.at.0, Ordering::Release);
     }
 
-    /// Reads the completion at `at`, where none is special.
+    /// Reads the completion at `at`, where it is not special.
     #[inline(always)]
     fn plain(&self, at: Pos) -> Cqe {
+        // By the shift, which is at hand for the index, and not by the kind: six instructions less.
+        if self.slots.shift == 0 { self.narrow(at) } else { self.wide(at) }
+    }
+
+    /// As [`plain`](Self::plain), where slots have one unit.
+    #[inline(always)]
+    fn narrow(&self, at: Pos) -> Cqe {
         // SAFETY: the callers pass positions in [head, tail), which are ours to read.
         let sys::io_uring_cqe { user_data, res, flags, .. } = self.slots.narrow(at).with(|slot| unsafe { slot.read() });
         Cqe { user_data, res, flags, wide: false, big: [0; 2] }
     }
 
+    /// As [`plain`](Self::plain), where slots have two units.
+    #[inline(always)]
+    fn wide(&self, at: Pos) -> Cqe {
+        // SAFETY: as above.
+        let sys::io_uring_cqe { user_data, res, flags, .. } = self.slots.at(at).with(|slot| unsafe { slot.read() });
+        // SAFETY: the second unit belongs to the same slot, and is as long as two words.
+        let big = self.slots.second(at).map(|unit| unit.with(|unit| unsafe { unit.cast::<[u64; 2]>().read() }));
+        Cqe { user_data, res, flags, wide: true, big: big.unwrap_or_default() }
+    }
+
     /// Reads the completion at `at` and tells how many slots it takes; `None` for a filler.
     fn read(&self, at: Pos) -> (Option<Cqe>, u32) {
-        // SAFETY: the callers pass positions in [head, tail), which are ours to read.
-        let sys::io_uring_cqe { user_data, res, flags, .. } = self.slots.at(at).with(|slot| unsafe { slot.read() });
-        let mut cqe = Cqe { user_data, res, flags, wide: false, big: [0; 2] };
+        let cqe = self.plain(at);
         if self.hides && cqe.user_data().is_hidden() {
             return (None, 1);
         }
-        if let Some(second) = self.slots.second(at) {
-            cqe.wide = true;
-            // SAFETY: it belongs to the same slot, and is as long as two words.
-            cqe.big = second.with(|unit| unsafe { unit.cast::<[u64; 2]>().read() });
-        } else if self.mixed && cqe.flags & (sys::IORING_CQE_F_32 | sys::IORING_CQE_F_SKIP) != 0 {
+        if self.mixed && cqe.flags & (sys::IORING_CQE_F_32 | sys::IORING_CQE_F_SKIP) != 0 {
             return self.read_mixed(at, cqe);
         }
         (Some(cqe), 1)
@@ -284,10 +311,20 @@ fn nonsense() -> u32 {
 /// this is dropped, or earlier by [`publish`](Self::publish).
 pub struct Completions<'r> {
     cq: &'r mut Cq,
-    /// None of them is special.
-    plain: bool,
+    kind: Kind,
     at: Pos,
     end: Pos,
+}
+
+/// What completions are, as far as they are known to be alike.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// One a slot, of one unit.
+    Narrow,
+    /// One a slot, of two units.
+    Wide,
+    /// Any of them may be [special](Cq::is_special).
+    Special,
 }
 
 impl Completions<'_> {
@@ -336,7 +373,7 @@ impl Iterator for Completions<'_> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Cqe> {
-        if !self.plain {
+        if self.kind == Kind::Special {
             let cqe;
             (cqe, self.at, self.end) = self.cq.next_special(self.at, self.end);
             return cqe;
@@ -344,7 +381,7 @@ impl Iterator for Completions<'_> {
         if self.at == self.end {
             return None;
         }
-        let cqe = self.cq.plain(self.at);
+        let cqe = if self.kind == Kind::Wide { self.cq.wide(self.at) } else { self.cq.narrow(self.at) };
         self.at = self.at.plus(1);
         Some(cqe)
     }
