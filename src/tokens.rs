@@ -252,7 +252,7 @@ impl<T: Copy + Default> Tokens<T> {
     /// As for [`pop`](Self::pop).
     #[inline(always)]
     pub(crate) unsafe fn next_end(&mut self, ring: &mut Ring) -> Next<T> {
-        if self.delivered.is_some() || ring.cq.is_special() {
+        if self.delivered.is_some() || !ring.cq.is_narrow() {
             return Next::Other;
         }
         // SAFETY: as in `pop`.

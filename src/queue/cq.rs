@@ -75,7 +75,7 @@ impl Cq {
     /// The oldest completion that was kept.
     #[inline(always)]
     pub(crate) fn kept(&mut self) -> Option<Cqe> {
-        if self.is_special() { self.unstash() } else { None }
+        if self.kind == Kind::Special { self.unstash() } else { None }
     }
 
     fn unstash(&mut self) -> Option<Cqe> {
@@ -176,7 +176,7 @@ impl Cq {
     /// `left` is 0, or what this has left in it, with nothing consumed otherwise since.
     #[inline(always)]
     pub(crate) unsafe fn pop(&mut self, left: &mut u32) -> Option<Cqe> {
-        if self.is_special() {
+        if !self.is_narrow() {
             *left = 0;
             return self.pop_special();
         }
@@ -188,13 +188,13 @@ impl Cq {
         cqe
     }
 
-    /// Whether the next completion may be another thing than the next slot: one that was kept, hidden, or of two slots.
+    /// Whether the next completion is the next slot, of one unit.
     #[inline(always)]
-    pub(crate) fn is_special(&self) -> bool {
-        self.kind == Kind::Special
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.kind == Kind::Narrow
     }
 
-    /// The completion that [`pop`](Self::pop) would take, where it is not special. It stays until it is
+    /// The completion that [`pop`](Self::pop) would take, where that [is narrow](Self::is_narrow). It stays until it is
     /// [consumed](Self::consume).
     ///
     /// # Safety
@@ -208,7 +208,7 @@ impl Cq {
                 return None;
             }
         }
-        Some(self.plain(self.at))
+        Some(self.narrow(self.at))
     }
 
     /// Takes what [`front`](Self::front) has just given.
@@ -251,14 +251,7 @@ impl Cq {
         self.head.store(self.at.0, Ordering::Release);
     }
 
-    /// Reads the completion at `at`, where it is not special.
-    #[inline(always)]
-    fn plain(&self, at: Pos) -> Cqe {
-        // By the shift, which is at hand for the index, and not by the kind: six instructions less.
-        if self.slots.shift == 0 { self.narrow(at) } else { self.wide(at) }
-    }
-
-    /// As [`plain`](Self::plain), where slots have one unit.
+    /// Reads the completion at `at`, where slots have one unit.
     #[inline(always)]
     fn narrow(&self, at: Pos) -> Cqe {
         // SAFETY: the callers pass positions in [head, tail), which are ours to read.
@@ -266,7 +259,7 @@ impl Cq {
         Cqe { user_data, res, flags, wide: false, big: [0; 2] }
     }
 
-    /// As [`plain`](Self::plain), where slots have two units.
+    /// Reads the completion at `at`, where slots have two units.
     #[inline(always)]
     fn wide(&self, at: Pos) -> Cqe {
         // SAFETY: as above.
@@ -278,7 +271,7 @@ impl Cq {
 
     /// Reads the completion at `at` and tells how many slots it takes; `None` for a filler.
     fn read(&self, at: Pos) -> (Option<Cqe>, u32) {
-        let cqe = self.plain(at);
+        let cqe = if self.slots.shift == 0 { self.narrow(at) } else { self.wide(at) };
         if self.hides && cqe.user_data().is_hidden() {
             return (None, 1);
         }
@@ -323,7 +316,7 @@ enum Kind {
     Narrow,
     /// One a slot, of two units.
     Wide,
-    /// Any of them may be [special](Cq::is_special).
+    /// Any of them may be another thing than the next slot: one that was kept, hidden, or of two slots.
     Special,
 }
 
