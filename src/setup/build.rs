@@ -297,8 +297,9 @@ mod tests {
 
     #[test]
     fn memory_that_the_kernel_was_shown_does_not_come_back() {
-        let (unknown, plain) = (SetupFlags::from_bits_retain(1 << 31), Setup::new(1024).no_mmap());
-        // Room for the ring without an array, as it is tried first, and not for the array.
+        // Room for the ring without an array, as it is tried first, and not for the array, which is a page.
+        let entries = rustix::param::page_size() / size_of::<u32>();
+        let (unknown, plain) = (SetupFlags::from_bits_retain(1 << 31), Setup::new(entries as u32).no_mmap());
         let len = plain.clone().no_sqarray(true).memory_len().expect("a size");
         assert!(plain.memory_len().expect("a size") > len);
         let memory = crate::register::Memory::new(len).expect("memory");
